@@ -1,0 +1,1 @@
+"""Who may come in: by key (`keys`), or from this machine alone where there are no keys (`loopback`)."""

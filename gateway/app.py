@@ -1,0 +1,182 @@
+"""The one place that wires. Opens from the ground floor upwards, closes in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from gateway.access.keys import Keyring, KeySpec
+from gateway.accounts import roster
+from gateway.accounts.pool import Pool
+from gateway.accounts.roster import Configured
+from gateway.assets.ingest import Ingest
+from gateway.assets.inputs import Inputs
+from gateway.catalog.models import Catalog, Source, stanza_card
+from gateway.config import Config, load
+from gateway.conversations import Conversations
+from gateway.db.engine import Database
+from gateway.db.migrate import migrate
+from gateway.db.tables import settings
+from gateway.drain import Drain
+from gateway.http import Outbound, Timeouts
+from gateway.links import Links
+from gateway.relay import Relay
+from gateway.routes import router
+from gateway.routes.files import TICKET_SECONDS
+from gateway.routes.front import Front
+from gateway.routes.house import House
+from gateway.storage import Storage
+from gateway.tasks.poller import Poller
+from gateway.tasks.store import Store
+from gateway.tasks.tasks import Tasks
+from gateway.usage import Meter
+
+RESULT_MAX = 512 * 1024 * 1024
+"""Bytes one result of an upstream may have."""
+HOLD_MARGIN_SECONDS = 60.0
+LINK_SECRET = "link_secret"  # noqa: S105 - the name of a row
+
+
+def create_app(config: Config, env: Mapping[str, str], *, drain: Drain | None = None, insecure: bool = False) -> Front:
+    """The ASGI application for a config. Nothing is opened before its lifespan starts."""
+    drain = drain or Drain()
+
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncGenerator[None]:
+        async with opened(config, env, drain) as house:
+            house.insecure = insecure
+            front.house = house
+            yield
+
+    routes = router()
+    routes.lifespan_context = lifespan
+    front = Front(routes, drain)
+    return front
+
+
+@asynccontextmanager
+async def opened(config: Config, env: Mapping[str, str], drain: Drain) -> AsyncGenerator[House]:
+    """The house with everything in it running."""
+    async with AsyncExitStack() as stack:
+        await migrate(config.database_url)
+        database = Database(config.database_url)
+        await database.start()
+        stack.push_async_callback(database.close)
+        http = Outbound(Timeouts(**config.timeouts.model_dump()))
+        await http.start()
+        stack.push_async_callback(http.close)
+        secret = await _secret(config, database)
+        found = roster.read(config, env, http)
+        house = _wire(config, drain, database, http, secret, found)
+        if database.url.get_backend_name() == "sqlite":
+            await house.tasks.store.free_holds()
+        stack.push_async_callback(_last_flush, house.meter)
+        await stack.enter_async_context(_running(house))
+        yield house
+
+
+def _wire(
+    config: Config, drain: Drain, database: Database, http: Outbound, secret: bytes, found: list[Configured]
+) -> House:
+    storage = Storage.open(config.storage.url)
+    links = Links([_derived(secret, "links")], config.storage.link_ttl)
+    inputs = Inputs(storage, links, http, database)
+    ingest = Ingest(storage, http, database, limit=RESULT_MAX)
+    meter = Meter(database)
+    upstreams = {one.upstream.name: one.upstream for one in found}
+    pools = {one.upstream.name: Pool(one.upstream.name, one.accounts) for one in found}
+    relay = Relay(upstreams, pools, inputs, ingest, meter, http.timeouts)
+    store = Store(database, hold=config.timeouts.total + HOLD_MARGIN_SECONDS)
+    poller = Poller(store, relay, ingest, interval=config.tasks.poll_interval)
+    return House(
+        config=config,
+        drain=drain,
+        keyring=Keyring(KeySpec.of(key.name, key.key.get_secret_value(), key.role) for key in config.access.keys),
+        http=http,
+        database=database,
+        storage=storage,
+        links=links,
+        tickets=Links([_derived(secret, "tickets")], TICKET_SECONDS),
+        inputs=inputs,
+        catalog=_catalog(config, found),
+        relay=relay,
+        tasks=Tasks(store, poller, relay, inputs, deadline=config.tasks.deadline),
+        conversations=Conversations(database),
+        meter=meter,
+        hints=tuple({header for one in found for header in one.upstream.reads_headers}),
+        started=time.time(),
+        sandbox=all(one.upstream.stand_in for one in found),
+    )
+
+
+def _catalog(config: Config, found: list[Configured]) -> Catalog:
+    sources = [
+        Source(
+            upstream=one.upstream,
+            accounts=one.accounts,
+            named=[stanza_card(model.id, model.kinds, one.upstream, model.name or "") for model in one.stanza.models],
+        )
+        for one in found
+    ]
+    models = config.models
+    return Catalog(sources, models.aliases, models.fallbacks, models.defaults)
+
+
+@asynccontextmanager
+async def _running(house: House) -> AsyncGenerator[None]:
+    """The background work of a process, each under its name; the first to fail ends them all."""
+    work: dict[str, Callable[[], Any]] = {
+        "poller": house.tasks.poller.run,
+        "usage writer": house.meter.run,
+        "model lists": house.catalog.keep_fresh,
+    }
+    running = [asyncio.create_task(run(), name=name) for name, run in work.items()]
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _last_flush(meter: Meter) -> None:
+    with suppress(Exception):
+        await meter.flush()
+
+
+async def _secret(config: Config, database: Database) -> bytes:
+    """What signs links: from the master key where there is one, else made once and kept with the data."""
+    if config.master_key is not None:
+        return config.master_key.get_secret_value().encode()
+    query = select(settings.c.value).where(settings.c.key == LINK_SECRET)
+    async with database.read() as connection:
+        known = (await connection.execute(query)).scalar()
+    if known is None:
+        with suppress(IntegrityError):
+            async with database.write() as connection:
+                await connection.execute(insert(settings).values(key=LINK_SECRET, value=secrets.token_hex(32)))
+        async with database.read() as connection:
+            known = (await connection.execute(query)).scalar_one()
+    return bytes.fromhex(known)
+
+
+def _derived(secret: bytes, purpose: str) -> bytes:
+    return hmac.digest(secret, f"mediagate {purpose}".encode(), hashlib.sha256)
+
+
+def __getattr__(name: str) -> Front:
+    """`gateway.app:app`, made from the environment when an ASGI server asks for it."""
+    if name == "app":
+        return create_app(load(os.environ, Path.cwd()), os.environ)
+    raise AttributeError(name)

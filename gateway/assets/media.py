@@ -1,0 +1,318 @@
+"""What bytes are: their type by their first bytes, their dimensions by reading them. Names and claims decide nothing.
+
+Only the types listed here are known. Everything else, archives and programs first, has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import json
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import filetype
+
+from gateway.errors import InvalidRequest
+from gateway.types import MediaFamily
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+HEAD_BYTES = 8192
+"""As many first bytes as `sniff` looks at."""
+MAX_PIXELS = 50_000_000
+MAX_FRAMES = 1_000
+MEASURE_WAIT = 30.0
+"""Seconds that reading the dimensions may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """A type of content the gateway knows."""
+
+    mime: str
+    extension: str
+    """Without the dot."""
+    family: MediaFamily
+    """SVG is an image to the library, but no raster: it has no dimensions and is never served inline."""
+    reader: str = ""
+    """The one format that Pillow or PyAV may read it as."""
+
+    @property
+    def inline(self) -> bool:
+        """Whether a browser may render it on our own host."""
+        return self.mime in SERVED_INLINE
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """What was read from the bytes; None where the type has no such thing."""
+
+    width: int | None = None
+    """Pixels, as shown (an image stored on its side is turned)."""
+    height: int | None = None
+    seconds: float | None = None
+
+
+PLAIN = MediaType("text/plain", "txt", "text")
+HTML = MediaType("text/html", "html", "text")
+XML = MediaType("application/xml", "xml", "text")
+SVG = MediaType("image/svg+xml", "svg", "image")
+JSON = MediaType("application/json", "json", "text")
+MARKDOWN = MediaType("text/markdown", "md", "text")
+CSV = MediaType("text/csv", "csv", "text")
+PDF = MediaType("application/pdf", "pdf", "document")
+PNG = MediaType("image/png", "png", "image", "PNG")
+AVIF = MediaType("image/avif", "avif", "image", "AVIF")
+HEIC = MediaType("image/heic", "heic", "image")
+MP3 = MediaType("audio/mpeg", "mp3", "audio", "mp3")
+MP4 = MediaType("video/mp4", "mp4", "video", "mp4")
+MOV = MediaType("video/quicktime", "mov", "video", "mov")
+OGG_VIDEO = MediaType("video/ogg", "ogv", "video", "ogg")
+OPUS = MediaType("audio/ogg", "opus", "audio", "ogg")
+
+_DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+_BINARY: Mapping[str, MediaType] = {
+    "image/png": PNG,
+    "image/apng": PNG,
+    "image/jpeg": MediaType("image/jpeg", "jpg", "image", "JPEG"),
+    "image/webp": MediaType("image/webp", "webp", "image", "WEBP"),
+    "image/gif": MediaType("image/gif", "gif", "image", "GIF"),
+    "image/bmp": MediaType("image/bmp", "bmp", "image", "BMP"),
+    "image/avif": AVIF,
+    "image/heic": HEIC,
+    "video/mp4": MP4,
+    "video/x-m4v": MP4,
+    "video/quicktime": MOV,
+    "video/webm": MediaType("video/webm", "webm", "video", "webm"),
+    "audio/mpeg": MP3,
+    "audio/mp4": MediaType("audio/mp4", "m4a", "audio", "mp4"),
+    "audio/x-wav": MediaType("audio/wav", "wav", "audio", "wav"),
+    "audio/x-flac": MediaType("audio/flac", "flac", "audio", "flac"),
+    "audio/ogg": MediaType("audio/ogg", "ogg", "audio", "ogg"),
+    "audio/aac": MediaType("audio/aac", "aac", "audio", "aac"),
+    _DOCX: MediaType(_DOCX, "docx", "document"),
+}
+"""By the name that `filetype` gives."""
+
+_INERT: Mapping[str, MediaType] = {"md": MARKDOWN, "markdown": MARKDOWN, "csv": CSV}
+
+TYPES: Mapping[str, MediaType] = MappingProxyType(
+    {known.mime: known for known in (*_BINARY.values(), OGG_VIDEO, PDF, SVG, HTML, XML, JSON, MARKDOWN, CSV, PLAIN)}
+)
+"""Every known type by its MIME type."""
+
+_EXTENSIONS: Mapping[str, MediaType] = {known.extension: known for known in (*TYPES.values(), OPUS)}
+
+SERVED_INLINE = frozenset(
+    known.mime for known in TYPES.values() if known.family in ("image", "video", "audio") and known is not SVG
+)
+"""Raster images, video and audio: what a browser renders without running it. All else is an attachment."""
+
+_CONTROL = re.compile(r"[\0-\x08\x0b\x0e-\x1f\x7f]")
+_MARKUP_START = re.compile(r"\s*<(?:[a-z!?/])", re.IGNORECASE)
+_SVG = re.compile(r"<(?:[\w-]{1,40}:)?svg[\s>/]", re.IGNORECASE)
+_ACTIVE = re.compile(r"<(?:!doctype\s+html|html|head|body|script|iframe|object|embed)\b", re.IGNORECASE)
+_JSON_START = re.compile(r'\s*(?:\{\s*["}]|\[\s*["\[{\]\-\dtfn])')
+
+
+def sniff(data: bytes, name: str = "") -> MediaType | None:
+    """The type of what begins with `data` (the first HEAD_BYTES are enough), or None if it is none we know.
+
+    `name` only tells kinds of harmless text apart (Markdown, CSV), which have no marks of their own.
+    """
+    head = data[:HEAD_BYTES]
+    if head.startswith(b"%PDF-"):
+        return PDF
+    text = _text(head, whole=len(data) <= HEAD_BYTES)
+    if text is not None:
+        return _text_type(text, len(data) <= HEAD_BYTES, name)
+    return _binary_type(head)
+
+
+def known_by(mime: str | None) -> MediaType | None:
+    """The known type of that MIME type, whatever its parameters."""
+    return TYPES.get((mime or "").partition(";")[0].strip().lower())
+
+
+def named(key: str) -> MediaType | None:
+    """The type that a key of ours says. Only for keys: their extension was chosen by the bytes."""
+    return _EXTENSIONS.get(key.rpartition(".")[2])
+
+
+def _text(head: bytes, *, whole: bool) -> str | None:
+    """The head as text, if that is what it is. Asked first: text may begin with letters that are another's magic."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, final=whole)
+    except UnicodeDecodeError:
+        return None
+    return text if text and not _CONTROL.search(text) else None
+
+
+def _text_type(text: str, whole: bool, name: str) -> MediaType:
+    if _MARKUP_START.match(text):
+        if _SVG.search(text) and not _ACTIVE.search(text.partition("<svg")[0]):
+            return SVG
+        return XML if text.lstrip().startswith("<?xml") and not _ACTIVE.search(text) else HTML
+    if _ACTIVE.search(text):
+        return HTML
+    if _JSON_START.match(text) and (not whole or _is_json(text)):
+        return JSON
+    return _INERT.get(name.rpartition(".")[2].lower(), PLAIN)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _binary_type(head: bytes) -> MediaType | None:
+    if head.startswith(b"OggS"):
+        if b"OpusHead" in head[:64]:
+            return OPUS
+        return OGG_VIDEO if b"\x80theora" in head[:256] else _BINARY["audio/ogg"]
+    if head.startswith(b"PK\x03\x04") and b"word/" in head:
+        return _BINARY[_DOCX]
+    if _is_mpeg_audio(head):
+        return MP3
+    guess = filetype.guess(head)
+    return _BINARY.get(guess.mime) if guess is not None else _iso_media(head)
+
+
+def _iso_media(head: bytes) -> MediaType | None:
+    """The brands of MP4's relatives that `filetype` does not know, and QuickTime from before there were brands."""
+    if head[4:8] in (b"moov", b"mdat", b"wide"):
+        return MOV
+    if head[4:8] != b"ftyp":
+        return None
+    brand = head[8:12]
+    if brand in (b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"):
+        return HEIC
+    if brand == b"avis":
+        return AVIF
+    return MP4 if brand[:3] in (b"iso", b"mp4", b"avc", b"das", b"M4V", b"MSN", b"3gp") else None
+
+
+def _is_mpeg_audio(head: bytes) -> bool:
+    """A frame of MPEG audio, layer III: the sync bits, then version, layer, bit rate and sample rate that exist."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+        return False
+    return head[1] & 0x18 != 0x08 and head[2] >> 4 not in (0, 15) and head[2] & 0x0C != 0x0C
+
+
+# --- dimensions ---
+
+_READERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="measure")
+"""Two at once: what Pillow and PyAV hold while they read is bounded so."""
+
+
+async def measured(data: bytes, media_type: MediaType) -> Dimensions:
+    """`inspect_media` off the event loop and limited in time."""
+    try:
+        async with asyncio.timeout(MEASURE_WAIT):
+            return await asyncio.get_running_loop().run_in_executor(_READERS, inspect_media, data, media_type)
+    except TimeoutError as exc:
+        raise _unreadable(media_type, "reading it takes too long") from exc
+
+
+def inspect_media(data: bytes, media_type: MediaType) -> Dimensions:
+    """Read the dimensions from the bytes themselves. Text and documents have none.
+
+    InvalidRequest `image_too_large` for an image past 50 million pixels or 1,000 frames, and `invalid_media` for bytes
+    that cannot be read as their type.
+    """
+    try:
+        if media_type.mime == "image/heic":
+            return _heic(data)
+        if media_type.family == "image" and media_type.reader:
+            return _image(data, media_type.reader)
+        if media_type.family in ("video", "audio"):
+            return _playable(data, media_type.reader)
+    except InvalidRequest:
+        raise
+    except Exception as exc:  # on broken bytes the readers raise whatever comes
+        raise _unreadable(media_type, "its content is damaged or of another type") from exc
+    return Dimensions()
+
+
+def _image(data: bytes, reader: str) -> Dimensions:
+    from PIL import Image
+
+    try:
+        opened = Image.open(BytesIO(data), formats=(reader,))
+    except Image.DecompressionBombError as exc:
+        raise _too_large() from exc
+    with opened as image:
+        width, height = _shown_size(image)
+        _refuse_huge(width, height, getattr(image, "n_frames", 1))
+        image.verify()
+    return Dimensions(width, height)
+
+
+def _shown_size(image: ImageFile) -> tuple[int, int]:
+    """As a viewer shows it: orientations 5 to 8 are stored on their side."""
+    width, height = image.size
+    _refuse_huge(width, height, 1)
+    sideways = image.format == "JPEG" and image.getexif().get(0x0112) in (5, 6, 7, 8)
+    return (height, width) if sideways else (width, height)
+
+
+def _heic(data: bytes) -> Dimensions:
+    """From the `ispe` boxes: the largest is the picture, the others are its tiles and previews."""
+    sizes = [
+        (int.from_bytes(data[at + 8 : at + 12], "big"), int.from_bytes(data[at + 12 : at + 16], "big"))
+        for at in (found.start() for found in re.finditer(b"ispe\0\0\0\0", data[: 64 * 1024]))
+    ]
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    _refuse_huge(width, height, 1)
+    return Dimensions(width, height)
+
+
+def _refuse_huge(width: int, height: int, frames: int) -> None:
+    if width * height > MAX_PIXELS or frames > MAX_FRAMES:
+        raise _too_large()
+
+
+def _playable(data: bytes, reader: str) -> Dimensions:
+    import av
+
+    # The format is given and protocols are shut, so that no playlist or reference leads to another file or host.
+    with av.open(BytesIO(data), format=reader, options={"protocol_whitelist": ""}) as container:
+        if not container.streams.video and not container.streams.audio:
+            raise ValueError("no video and no audio")
+        video = next(iter(container.streams.video), None)
+        seconds = _seconds(container)
+        return Dimensions(video.width if video else None, video.height if video else None, seconds)
+
+
+def _seconds(container: Any) -> float:
+    """As the container says, or (where it says nothing or only guesses, as for bare AAC) summed over its packets."""
+    if container.duration is not None and container.format.name != "aac":
+        return round(float(container.duration) / 1_000_000, 3)
+    totals: dict[int, float] = {}
+    for packet in container.demux():
+        if packet.duration:
+            index = packet.stream.index
+            totals[index] = totals.get(index, 0.0) + float(packet.duration * packet.time_base)
+    return round(max(totals.values()), 3)
+
+
+def _too_large() -> InvalidRequest:
+    return InvalidRequest(
+        f"The image is too large: at most {MAX_PIXELS // 1_000_000} million pixels and {MAX_FRAMES} frames.",
+        code="image_too_large",
+        advice="Scale it down and send it again.",
+    )
+
+
+def _unreadable(media_type: MediaType, why: str) -> InvalidRequest:
+    return InvalidRequest(f"The file cannot be read as {media_type.mime}: {why}.", code="invalid_media")

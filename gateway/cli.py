@@ -1,0 +1,111 @@
+"""The command `mediagate`: serve, check, migrate."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway import __version__
+from gateway.config import Config, load
+from gateway.errors import ConfigError, GatewayError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="One OpenAI-compatible server in front of every provider that generates media.",
+)
+
+HostOption = Annotated[str | None, typer.Option(help="Address to listen on. Default: HOST, then the config.")]
+PortOption = Annotated[int | None, typer.Option(help="Port to listen on. Default: PORT, then the config.")]
+InsecureOption = Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without API keys.")]
+
+
+@app.command()
+def serve(host: HostOption = None, port: PortOption = None, insecure: InsecureOption = False) -> None:
+    """Start the gateway."""
+    from gateway.access.loopback import is_loopback
+    from gateway.app import create_app
+    from gateway.banner import banner
+    from gateway.drain import Drain
+    from gateway.logs import configure
+    from gateway.server import Limits
+    from gateway.server import serve as run
+
+    config = _config(os.environ)
+    configure(config.log)
+    address, number = host or config.server.host, config.server.port if port is None else port
+    if not config.access.keys and not insecure and not is_loopback(address):
+        _stop(
+            f"without API keys the gateway listens on loopback only, not on {address}: "
+            "set API_KEYS=<key>, or insist with --insecure"
+        )
+    drain = Drain()
+    front = create_app(config, os.environ, drain=drain, insecure=insecure)
+
+    def ready(at: str, on: int) -> None:
+        print(banner(front.house, at, on), flush=True)
+
+    code = run(
+        front,
+        host=address,
+        port=number,
+        drain=drain,
+        limits=Limits(header_bytes=config.limits.header_bytes),
+        grace=config.server.drain_seconds,
+        on_ready=ready,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def check() -> None:
+    """Look at the config, the database, the storage and every account. Spends nothing."""
+    from gateway.checkup import checkup
+
+    problems = _told(lambda: asyncio.run(checkup(_config(os.environ), os.environ, print)))
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema up to date. `serve` does it by itself."""
+    from gateway.db.migrate import migrate as bring_up
+
+    config = _config(os.environ)
+    _told(lambda: asyncio.run(bring_up(config.database_url)))
+    print("the schema is up to date")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def main() -> None:
+    app()
+
+
+def _config(env: Mapping[str, str]) -> Config:
+    config: Config = _told(lambda: load(env, Path.cwd()))
+    return config
+
+
+def _told(work: Callable[[], Any]) -> Any:
+    """Run it; what is the operator's to mend is a sentence, not a traceback."""
+    try:
+        return work()
+    except (ConfigError, GatewayError) as error:
+        _stop(str(error))
+
+
+def _stop(why: str) -> None:
+    print(f"mediagate: {why}", file=sys.stderr)
+    raise typer.Exit(2)

@@ -1,0 +1,37 @@
+"""What an operator can set: a frozen tree, read from a YAML file and the environment. See docs/configuration.md."""
+
+from gateway.config.problems import read_options
+from gateway.config.reading import load
+from gateway.config.tree import (
+    AccessConfig,
+    AccountConfig,
+    Config,
+    KeyConfig,
+    LimitsConfig,
+    LogConfig,
+    ModelConfig,
+    ModelsConfig,
+    ServerConfig,
+    StorageConfig,
+    TasksConfig,
+    TimeoutsConfig,
+    UpstreamConfig,
+)
+
+__all__ = [
+    "AccessConfig",
+    "AccountConfig",
+    "Config",
+    "KeyConfig",
+    "LimitsConfig",
+    "LogConfig",
+    "ModelConfig",
+    "ModelsConfig",
+    "ServerConfig",
+    "StorageConfig",
+    "TasksConfig",
+    "TimeoutsConfig",
+    "UpstreamConfig",
+    "load",
+    "read_options",
+]

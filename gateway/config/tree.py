@@ -1,0 +1,251 @@
+"""The tree itself: every key there is, its unit and its default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from gateway.config.rules import (
+    CallerKey,
+    Count,
+    Credential,
+    DatabaseUrl,
+    Directory,
+    Flag,
+    HeaderBytes,
+    Host,
+    HttpUrl,
+    KindName,
+    LinkSeconds,
+    MasterKey,
+    Name,
+    Port,
+    Quota,
+    Seconds,
+    SecondsOrNone,
+    StorageUrl,
+    Text,
+    Weight,
+    Whole,
+    base_path,
+    fault,
+    must_be,
+)
+
+
+class Section(BaseModel):
+    """A part of the tree. Unknown keys are errors and values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class OpenSection(Section):
+    """A part whose further keys belong to the type of the upstream, which checks them with `read_options`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that are the type's own."""
+        return dict(self.model_extra or {})
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        # What a type keeps among its own keys may be a secret: only their names are told.
+        own = [(name, getattr(self, name)) for name, field in type(self).model_fields.items() if field.repr]
+        return [*own, ("options", sorted(self.options))]
+
+
+class ServerConfig(Section):
+    """Where and how the gateway listens."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 3264
+    public_url: HttpUrl | None = None
+    """How callers reach it: the base of links in answers. None: as each request says."""
+    max_body: Count = 32 * 1024 * 1024
+    """Bytes of one request body that is not an upload."""
+    drain_seconds: SecondsOrNone = 30
+    """How long live requests may go on after the signal to stop."""
+
+
+class StorageConfig(Section):
+    """Where media and uploads are kept."""
+
+    url: StorageUrl = Field(default="", repr=False)
+    """Default: `file://<data_dir>/objects`."""
+    link_ttl: LinkSeconds = 86400
+    """Seconds that a signed link works."""
+
+
+class KeyConfig(Section):
+    """An API key of a caller."""
+
+    name: Name
+    key: CallerKey
+    role: Annotated[Literal["admin", "developer", "viewer"], must_be("one of admin, developer, viewer")] = "developer"
+
+
+class AccessConfig(Section):
+    """Who may call."""
+
+    keys: tuple[KeyConfig, ...] = ()
+
+
+class AccountConfig(OpenSection):
+    """One identity at an upstream."""
+
+    name: Name
+    api_key: Credential | None = None
+    """`token` is a synonym. Empty counts as none."""
+    base_url: HttpUrl | None = None
+    proxy: HttpUrl | None = Field(default=None, repr=False)
+    max_concurrency: Count | None = None
+    """Requests at once. None: what the type of the upstream says."""
+    requests_per_minute: Count | None = None
+    weight: Weight = 1.0
+    """Its share of the load, beside that of the others."""
+    daily_quota: Mapping[KindName, Quota] = {}
+    not_models: tuple[Text, ...] = ()
+    """Models that it may not use."""
+    enabled: Flag = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_credential(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if "token" in given and "api_key" in given:
+            raise fault("must have api_key or token, not both")
+        renamed = {("api_key" if key == "token" else key): value for key, value in given.items()}
+        return {key: value for key, value in renamed.items() if (key, value) != ("api_key", "")}
+
+
+def _model_entry(given: object) -> object:
+    return {"id": given} if isinstance(given, str) else given
+
+
+class ModelConfig(Section):
+    """A model that an upstream serves. In YAML its bare id will do."""
+
+    id: Text
+    kinds: tuple[KindName, ...] = ()
+    """Empty: what the type of the upstream knows of it."""
+    name: Text | None = None
+
+
+class UpstreamConfig(OpenSection):
+    """A provider, and the accounts there."""
+
+    name: Name
+    type: Text
+    base_url: HttpUrl | None = None
+    """None: the provider's own."""
+    priority: Whole = 0
+    """Higher is tried first."""
+    models: tuple[Annotated[ModelConfig, BeforeValidator(_model_entry)], ...] = ()
+    """Empty: all that it lists. Else only these, listed or not."""
+    accounts: tuple[AccountConfig, ...] = ()
+
+
+class ModelsConfig(Section):
+    """Names, stand-ins and defaults of models."""
+
+    aliases: Mapping[Text, Text] = {}
+    fallbacks: Mapping[Text, tuple[Text, ...]] = {}
+    """What to try when a model fails through no fault of the caller, in order."""
+    defaults: Mapping[KindName, Text] = {}
+    """The model for `auto`, or where a request names none."""
+
+    @field_validator("aliases")
+    @classmethod
+    def _no_circle(cls, aliases: Mapping[str, str]) -> Mapping[str, str]:
+        for start in aliases:
+            seen, name = [start], aliases[start]
+            while name in aliases and name not in seen:
+                seen.append(name)
+                name = aliases[name]
+            if name == start:
+                raise fault(f"must not go round in a circle: {' → '.join([*seen, start])}")
+        return aliases
+
+
+class TasksConfig(Section):
+    """Long work: videos. All in seconds."""
+
+    poll_interval: Seconds = 2
+    wait_timeout: Seconds = 180
+    """How long a request waits for its result before it is told to come back."""
+    deadline: Seconds = 1800
+    """How long a job may take before its task is expired."""
+
+
+class TimeoutsConfig(Section):
+    """How long an upstream may take, in seconds."""
+
+    connect: Seconds = 5
+    first_event: Seconds = 60
+    idle: Seconds = 60
+    """Between two parts of an answer."""
+    total: Seconds = 600
+
+
+class LimitsConfig(Section):
+    """What callers may send, in bytes."""
+
+    upload_max: Count = 25 * 1024 * 1024
+    """Of one uploaded file."""
+    upload_memory: Count = 256 * 1024 * 1024
+    """Of all uploads that are held at once; over it, 503."""
+    header_bytes: HeaderBytes = 65536
+    """Of request line and headers."""
+
+    @model_validator(mode="after")
+    def _one_upload_fits(self) -> Self:
+        if self.upload_memory < self.upload_max:
+            raise fault("upload_memory must be at least upload_max, or no upload of that size could be taken")
+        return self
+
+
+class LogConfig(Section):
+    """What is logged, and how it looks."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], must_be("one of debug, info, warning, error")] = (
+        "info"
+    )
+    format: Annotated[Literal["auto", "json", "text"], must_be("one of auto, json, text")] = "auto"
+    """auto: text on a terminal, JSON elsewhere."""
+
+
+class Config(Section):
+    """Everything an operator can set. Made by `gateway.config.load`."""
+
+    server: ServerConfig = ServerConfig()
+    data_dir: Directory = Path("var")
+    """Absolute. Where the database and the objects live unless their URLs say otherwise."""
+    database_url: DatabaseUrl = Field(default="", repr=False)
+    """`sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`. Default: `<data_dir>/mediagate.db`."""
+    storage: StorageConfig = StorageConfig()
+    access: AccessConfig = AccessConfig()
+    master_key: MasterKey | None = None
+    """Seals credentials at rest."""
+    upstreams: tuple[UpstreamConfig, ...] = ()
+    models: ModelsConfig = ModelsConfig()
+    tasks: TasksConfig = TasksConfig()
+    timeouts: TimeoutsConfig = TimeoutsConfig()
+    limits: LimitsConfig = LimitsConfig()
+    log: LogConfig = LogConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_data_dir(cls, given: Any, info: ValidationInfo) -> Any:
+        """What the data directory gives a place to: the database and the objects."""
+        if not isinstance(given, dict) or not isinstance(given.get("data_dir", ""), str | Path):
+            return given
+        home = base_path(info) / given.get("data_dir", "var")
+        filled = {"data_dir": str(home), "database_url": f"sqlite:///{home / 'mediagate.db'}", "storage": {}} | given
+        if isinstance(filled["storage"], dict):
+            filled["storage"] = {"url": (home / "objects").as_uri()} | filled["storage"]
+        return filled

@@ -1,0 +1,221 @@
+"""The schema, the same on SQLite and PostgreSQL.
+
+`_time` columns are Unix seconds as floats; sizes are bytes, other durations seconds. `_json` columns hold JSON as text:
+it is written and read whole, never searched, so both databases may keep it as it is.
+A change here needs a new file in `migrations/versions`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _id() -> Column[Any]:
+    return Column("id", Text, primary_key=True)
+
+
+def _text(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, Text, nullable=nullable)
+
+
+def _json(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, Text, nullable=nullable)
+
+
+def _time(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, Double, nullable=nullable)
+
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("key", Text, primary_key=True),
+    _text("value"),
+)
+"""Values that the gateway makes once and keeps, such as the secret that signs links."""
+
+tasks = Table(
+    "tasks",
+    metadata,
+    _id(),
+    _text("owner"),
+    _text("kind"),
+    _text("model"),
+    _text("upstream"),
+    _text("account_id", nullable=True),
+    _text("state"),
+    _json("request"),
+    _json("job", nullable=True),
+    _json("params"),
+    Column("progress", Double, nullable=False),
+    Column("eta", Double, nullable=True),  # seconds from the last poll
+    _json("error", nullable=True),
+    _json("usage", nullable=True),
+    _text("chat_id", nullable=True),
+    _json("attempts"),
+    _time("created_at"),
+    _time("submitted_at", nullable=True),
+    _time("started_at", nullable=True),
+    _time("finished_at", nullable=True),
+    _time("deadline"),
+    _time("next_poll_at"),
+    _text("lease_owner", nullable=True),
+    Column("lease_until", Double, nullable=False, server_default=text("0")),
+    Column("polls", Integer, nullable=False, server_default=text("0")),
+    _text("native"),
+    Column("cancel_requested", Boolean, nullable=False, server_default=false()),
+    Index(None, "state", "next_poll_at"),
+    Index(None, "owner", "created_at"),
+)
+"""Long work. A row is written before the upstream is asked, and is the job engine itself: claimed, leased, fenced."""
+
+outputs = Table(
+    "outputs",
+    metadata,
+    _id(),
+    Column("task_id", Text, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    _text("state"),
+    _text("asset_id", nullable=True),
+    _json("error", nullable=True),
+    UniqueConstraint("task_id", "position"),
+)
+"""What a task makes, each with a state of its own. Its unique constraint keeps a result from coming in twice."""
+
+assets = Table(
+    "assets",
+    metadata,
+    _id(),
+    _text("owner"),
+    _text("family"),
+    _text("key"),
+    _text("mime"),
+    Column("size", BigInteger, nullable=False),
+    _text("sha256"),
+    Column("width", Integer, nullable=True),
+    Column("height", Integer, nullable=True),
+    Column("seconds", Double, nullable=True),
+    _text("filename"),
+    _text("prompt"),
+    _text("model"),
+    _text("upstream"),
+    _text("kind"),
+    _text("task_id", nullable=True),
+    _text("source_module"),
+    _time("created_at"),
+    _json("metadata"),
+    Index(None, "owner", "created_at"),
+    Index(None, "owner", "family", "created_at"),
+    Index(None, "task_id"),
+)
+"""The library. `key` is the name in object storage. An asset outlives its task."""
+
+files = Table(
+    "files",
+    metadata,
+    _id(),
+    _text("owner"),
+    _text("key"),
+    _text("name"),
+    _text("mime"),
+    Column("size", BigInteger, nullable=False),
+    _text("sha256"),
+    _time("created_at"),
+    Index(None, "owner", "created_at"),
+)
+"""What callers uploaded. `key` is the name in object storage."""
+
+file_copies = Table(
+    "file_copies",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
+    _json("ref"),
+    _time("expires_at", nullable=True),
+    _time("created_at"),
+)
+"""The upstream's own copy of a file, at one account: what `Upstream.upload` returned for these bytes."""
+
+chats = Table(
+    "chats",
+    metadata,
+    _id(),
+    _text("owner"),
+    _text("name"),
+    _text("model"),
+    _text("kind"),
+    _text("upstream", nullable=True),
+    _text("account_id", nullable=True),
+    _text("upstream_chat", nullable=True),
+    _time("created_at"),
+    _time("updated_at"),
+    Index(None, "owner", "updated_at"),
+)
+"""Conversations, and the account that holds the upstream's side of each."""
+
+turns = Table(
+    "turns",
+    metadata,
+    _id(),
+    Column("chat_id", Text, ForeignKey("chats.id", ondelete="CASCADE"), nullable=False),
+    _text("owner"),
+    _text("parent_id", nullable=True),
+    _json("messages"),
+    _text("answer"),
+    _text("model"),
+    _text("upstream"),
+    _text("account_id", nullable=True),
+    _json("upstream_ref", nullable=True),
+    _time("created_at"),
+    Index(None, "chat_id", "created_at"),
+)
+"""One exchange: `messages` is what the caller added, `parent_id` the turn it follows."""
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _time("at"),
+    _text("request_id"),
+    _text("owner"),
+    _text("kind"),
+    _text("model"),
+    _text("upstream"),
+    _text("account_id"),
+    Column("status", Integer, nullable=False),
+    _text("code"),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("media_seconds", Double, nullable=False),
+    Column("seconds", Double, nullable=False),  # how long the request took
+    Column("attempts", Integer, nullable=False),
+    _text("task_id", nullable=True),
+    Index(None, "at"),
+)
+"""Every request, as accounted for: one row a `UsageRecord`."""

@@ -1,0 +1,318 @@
+"""One request carried through: lease, attempt, commit, stream, settle.
+
+The first event commits. Before it another account or candidate may be tried; after it the caller sees every failure.
+What is paid for when it is made (all but text and vectors) is tried again only where it certainly was not made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from gateway.accounts.pool import Lease, Pool
+from gateway.assets.ingest import Ingest, Origin
+from gateway.assets.inputs import Inputs
+from gateway.errors import (
+    AccountError,
+    Attempt,
+    ClientLeft,
+    GatewayError,
+    Unavailable,
+    UpstreamError,
+    UpstreamGarbled,
+    UpstreamTimeout,
+)
+from gateway.http import Timeouts
+from gateway.types import (
+    Account,
+    AnyRequest,
+    Candidate,
+    Event,
+    Frame,
+    Kind,
+    Media,
+    MediaReady,
+    Principal,
+    Usage,
+    UsageRecord,
+    Whole,
+)
+from gateway.upstreams.base import OPERATION_OF, Operation, Upstream
+from gateway.usage import Meter
+
+UPSTREAM_FAULTS = 2
+"""Faults of upstreams, as against those of accounts, after which a request gives up."""
+SLOT_WAIT_SECONDS = 30.0
+"""How long a request waits for a slot where every account is merely busy."""
+
+
+FREE_TO_REPEAT: frozenset[Operation] = frozenset({"chat", "embed", "transcribe"})
+"""Operations that may run twice without being paid for as two."""
+
+Events = AsyncGenerator[Event]
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Work:
+    """A request on its way: what to do, for whom, and where it may go."""
+
+    kind: Kind
+    request: AnyRequest
+    candidates: Sequence[Candidate]
+    principal: Principal
+    request_id: str
+    only: str | None = None
+    """The account that must serve it, by id."""
+    task_id: str | None = None
+    wait: float = SLOT_WAIT_SECONDS
+    attempts: list[Attempt] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True)
+class Served:
+    """An answer that was asked for whole, and who gave it."""
+
+    value: Any
+    candidate: Candidate
+    account: Account
+
+
+class Relayed:
+    """A committed answer: iterate its events once, then it is settled. `aclose` settles it early."""
+
+    __slots__ = ("account", "attempts", "candidate", "events", "passed", "usage")
+
+    def __init__(self, work: Work, candidate: Candidate, account: Account) -> None:
+        self.candidate = candidate
+        self.account = account
+        self.attempts = work.attempts
+        self.usage = Usage()
+        self.passed = False
+        self.events: Events | None = None
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        assert self.events is not None
+        return self.events
+
+    async def aclose(self) -> None:
+        if self.events is not None:
+            await self.events.aclose()
+
+
+class Relay:
+    def __init__(
+        self,
+        upstreams: Mapping[str, Upstream],
+        pools: Mapping[str, Pool],
+        inputs: Inputs,
+        ingest: Ingest,
+        meter: Meter,
+        timeouts: Timeouts,
+    ) -> None:
+        self.upstreams = upstreams
+        self.pools = pools
+        self.inputs = inputs
+        self.ingest = ingest
+        self.meter = meter
+        self.timeouts = timeouts
+
+    async def open(self, work: Work) -> Relayed:
+        """Carry a streaming operation to its first event. Raises what ended the last attempt."""
+        operation = OPERATION_OF[work.kind]
+        limit = self.timeouts.first_event if operation == "chat" else self.timeouts.total
+
+        async def attempt(upstream: Upstream, request: AnyRequest, account: Account) -> tuple[Events, Event]:
+            events: Events = getattr(upstream, operation)(request, account)
+            try:
+                return events, await within(anext(events), limit)
+            except StopAsyncIteration:
+                raise UpstreamGarbled("the upstream's answer was empty") from None
+            except BaseException:
+                await events.aclose()
+                raise
+
+        (events, first), candidate, lease = await self._attempts(work, operation, attempt)
+        relayed = Relayed(work, candidate, lease.account)
+        relayed.passed = isinstance(first, Frame | Whole)
+        relayed.events = self._committed(work, relayed, lease, events, first)
+        return relayed
+
+    async def ask(self, work: Work) -> Served:
+        """Carry an operation that answers whole: embed, transcribe, submit."""
+        operation = OPERATION_OF[work.kind]
+
+        async def attempt(upstream: Upstream, request: AnyRequest, account: Account) -> Any:
+            return await within(getattr(upstream, operation)(request, account), self.timeouts.total)
+
+        value, candidate, lease = await self._attempts(work, operation, attempt)
+        lease.release()
+        work.attempts.append(Attempt(candidate.upstream, lease.account.id, "ok", time.monotonic() - work.started))
+        if operation != "submit":
+            self._record(work, candidate.upstream, lease.account.id, None, getattr(value, "usage", Usage()))
+        return Served(value, candidate, lease.account)
+
+    # --- before commit ---
+
+    async def _attempts(
+        self, work: Work, operation: Operation, attempt: Callable[[Upstream, AnyRequest, Account], Awaitable[T]]
+    ) -> tuple[T, Candidate, Lease]:
+        """Try candidates and their accounts until one attempt succeeds; its lease is still held."""
+        tried = _Tried()
+        for candidate in work.candidates:
+            upstream, pool = self.upstreams[candidate.upstream], self.pools[candidate.upstream]
+            while True:
+                try:
+                    lease = await pool.lease(
+                        model=candidate.card.id, kind=work.kind, exclude=tried.accounts, only=work.only, wait=work.wait
+                    )
+                except (Unavailable, AccountError) as error:
+                    tried.last = tried.last or error
+                    break
+                begun = time.monotonic()
+                try:
+                    request = await self.inputs.staged(work.request, upstream, candidate.card.id, lease.account)
+                    return await attempt(upstream, request, lease.account), candidate, lease
+                except GatewayError as error:
+                    lease.release(error)
+                    error.upstream, error.account = candidate.upstream, lease.account.id
+                    work.attempts.append(
+                        Attempt(candidate.upstream, lease.account.id, error.code, time.monotonic() - begun)
+                    )
+                    if not tried.go_on(error, operation, lease.account.id):
+                        raise self._given_up(work, error) from error.__cause__
+                except asyncio.CancelledError:
+                    lease.abandon()
+                    self._record(work, candidate.upstream, lease.account.id, ClientLeft(), Usage())
+                    raise
+                except BaseException:
+                    lease.abandon()
+                    raise
+        assert tried.last is not None, "a resolved request has candidates"
+        raise self._given_up(work, tried.last) from tried.last.__cause__
+
+    def _given_up(self, work: Work, error: GatewayError) -> GatewayError:
+        error.attempts = tuple(work.attempts)
+        upstream = error.upstream or work.candidates[0].upstream
+        self._record(work, upstream, error.account, error, Usage())
+        return error
+
+    # --- after commit ---
+
+    async def _committed(
+        self, work: Work, relayed: Relayed, lease: Lease, events: Events, first: Event
+    ) -> AsyncGenerator[Event]:
+        """The events from the first on; whatever ends them, the lease goes back and the usage is recorded."""
+        deadline = work.started + self.timeouts.total
+        failure: GatewayError | None = None
+        event = first
+        try:
+            while True:
+                if type(event) is Usage:
+                    relayed.usage = event
+                elif type(event) is MediaReady:
+                    event = MediaReady(await self._kept(work, relayed, event.media))
+                yield event
+                try:
+                    event = await within(anext(events), min(self.timeouts.idle, deadline - time.monotonic()))
+                except StopAsyncIteration:
+                    break
+        except GatewayError as error:
+            failure = error
+            error.upstream, error.account = relayed.candidate.upstream, relayed.account.id
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            failure = ClientLeft()
+            raise
+        except BaseException:
+            failure = GatewayError()
+            raise
+        finally:
+            if isinstance(failure, ClientLeft):
+                lease.abandon()
+            else:
+                lease.release(failure)
+            outcome = failure.code if failure else "ok"
+            work.attempts.append(
+                Attempt(relayed.candidate.upstream, relayed.account.id, outcome, time.monotonic() - work.started)
+            )
+            self._record(work, relayed.candidate.upstream, relayed.account.id, failure, relayed.usage)
+            await events.aclose()
+
+    async def _kept(self, work: Work, relayed: Relayed, media: Media) -> Media:
+        origin = Origin(
+            owner=work.principal.id,
+            kind=work.kind,
+            model=relayed.candidate.card.id,
+            upstream=self.upstreams[relayed.candidate.upstream],
+            account=relayed.account,
+            prompt=getattr(work.request, "prompt", ""),
+            task_id=work.task_id,
+        )
+        return await self.ingest.keep(media, origin)
+
+    def _record(self, work: Work, upstream: str, account: str | None, error: GatewayError | None, usage: Usage) -> None:
+        self.meter.record(
+            UsageRecord(
+                at=time.time(),
+                request_id=work.request_id,
+                owner=work.principal.id,
+                kind=work.kind,
+                model=work.candidates[0].card.id,
+                upstream=upstream,
+                account=account or "",
+                status=error.status if error else 200,
+                code=error.code if error else "ok",
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                images=usage.images,
+                media_seconds=usage.seconds,
+                seconds=time.monotonic() - work.started,
+                attempts=max(1, len(work.attempts)),
+                task_id=work.task_id,
+            )
+        )
+
+
+@dataclass(slots=True)
+class _Tried:
+    """What the attempts of a request have shown so far."""
+
+    accounts: set[str] = field(default_factory=set)
+    broke: set[str] = field(default_factory=set)
+    faults: int = 0
+    last: GatewayError | None = None
+
+    def go_on(self, error: GatewayError, operation: Operation, account: str) -> bool:
+        """Whether another attempt may follow. A connection that broke is worth one more try at the same account."""
+        self.last = error
+        self.faults += not isinstance(error, AccountError)
+        if self.faults > UPSTREAM_FAULTS or not may_try_elsewhere(error, operation):
+            return False
+        if error.sent != "yes" and isinstance(error, UpstreamError) and account not in self.broke:
+            self.broke.add(account)
+        else:
+            self.accounts.add(account)
+        return True
+
+
+def may_try_elsewhere(error: GatewayError, operation: Operation) -> bool:
+    """Whether an error before commit leaves another attempt open."""
+    if not error.elsewhere:
+        return False
+    if isinstance(error, AccountError) or error.sent == "no":
+        return True
+    return operation in FREE_TO_REPEAT
+
+
+async def within(awaitable: Awaitable[T], seconds: float) -> T:
+    """Await with a limit of the gateway's own. Raises UpstreamTimeout; whether it was sent is then unknown."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await awaitable
+    except TimeoutError as exc:
+        raise UpstreamTimeout(f"the upstream did not answer within {max(0, seconds):.0f} s", sent="unknown") from exc

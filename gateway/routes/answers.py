@@ -1,0 +1,71 @@
+"""What the answers of generations have in common, whatever was generated."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from starlette.requests import Request
+
+from gateway.live import EventStream
+from gateway.relay import Relayed, Work
+from gateway.routes.house import house_of, link, note, principal_of, request_id_of
+from gateway.types import AnyRequest, Candidate, Event, Kind, Media, MediaReady
+from gateway.wire import errors as wire_errors
+from gateway.wire import openai_chat
+
+HeaderList = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How an answer is worded: markdown around media on /v1, bare URLs and the names of the chat on /api."""
+
+    native: bool
+    show: Callable[[Media], str]
+
+
+OPENAI = Dialect(native=False, show=openai_chat.markdown)
+NATIVE = Dialect(native=True, show=openai_chat.bare_url)
+
+
+def work(request: Request, kind: Kind, what: AnyRequest, candidates: tuple[Candidate, ...]) -> Work:
+    return Work(
+        kind=kind,
+        request=what,
+        candidates=candidates,
+        principal=principal_of(request),
+        request_id=request_id_of(request),
+    )
+
+
+def served_by(request: Request, upstream: str, account: str | None = None) -> HeaderList:
+    """The header that says who answered; the log line says which account."""
+    note(request, upstream=upstream, account=account)
+    return [(b"x-gateway-upstream", upstream.encode())]
+
+
+def relayed_by(request: Request, relayed: Relayed) -> HeaderList:
+    return served_by(request, relayed.candidate.upstream, relayed.account.id)
+
+
+def stream(request: Request, frames: AsyncGenerator[bytes], headers: HeaderList, tail: bytes) -> EventStream:
+    return EventStream(
+        frames,
+        house_of(request).drain,
+        error_frame=lambda error: openai_chat.error_frame(wire_errors.openai(error)),
+        tail=tail,
+        headers=headers,
+    )
+
+
+async def linked(request: Request, relayed: Relayed, events: AsyncIterator[Event]) -> AsyncGenerator[Event]:
+    """The events, media bearing a link of ours; the relayed answer is settled whatever ends them."""
+    async with aclosing(relayed):
+        async for event in events:
+            yield MediaReady(with_link(request, event.media)) if isinstance(event, MediaReady) else event
+
+
+def with_link(request: Request, media: Media) -> Media:
+    return replace(media, url=link(request, media.key)) if media.key else media

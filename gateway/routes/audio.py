@@ -1,0 +1,62 @@
+"""/v1/audio: speech from text, text from speech."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from starlette.requests import Request
+
+from gateway.errors import InvalidRequest
+from gateway.routes.answers import linked, relayed_by, served_by, work
+from gateway.routes.house import Answer, body_chunks, connected, hints_of, house_of, read_body
+from gateway.types import TranscriptionRequest
+from gateway.wire import body as wire_body
+from gateway.wire import multipart, native
+from gateway.wire.openai_chat import fold
+
+FORM_OVERHEAD = 1024 * 1024
+
+
+async def speak(request: Request) -> Answer:
+    """POST /v1/audio/speech"""
+    body = wire_body.decode(await read_body(request))
+    model = wire_body.text(body, "model") or ""
+    resolved = house_of(request).catalog.resolve(model, "tts")
+    what = native.speech_request(body, model, wire_body.need(body, "input", str), hints_of(request))
+    with connected(request):
+        relayed = await house_of(request).relay.open(work(request, "tts", what, resolved.candidates))
+        events = linked(request, relayed, aiter(relayed))
+        async with aclosing(events):
+            folded = await fold(events)
+    made = folded.media[0]
+    return Answer(made.data or b"", mime=made.mime, headers=relayed_by(request, relayed))
+
+
+async def transcribe(request: Request) -> Answer:
+    """POST /v1/audio/transcriptions"""
+    return await _transcribed(request, translate=False)
+
+
+async def translate(request: Request) -> Answer:
+    """POST /v1/audio/translations"""
+    return await _transcribed(request, translate=True)
+
+
+async def _transcribed(request: Request, *, translate: bool) -> Answer:
+    house = house_of(request)
+    most = house.config.limits.upload_max
+    limits = multipart.Limits(file_bytes=most, total_bytes=most + FORM_OVERHEAD)
+    form = await multipart.parse(request.headers.get("content-type"), body_chunks(request, limits.total_bytes), limits)
+    file = next((part for part in form.files if part.name == "file"), None)
+    if file is None:
+        raise InvalidRequest("the form must hold a file in the field 'file'", param="file", code="missing_file")
+    fields = tuple((field.name, field.value) for field in form.fields)
+    model = dict(fields).get("model", "")
+    what = TranscriptionRequest(
+        model, file.data, file.filename, file.content_type, fields, translate, hints_of(request)
+    )
+    resolved = house.catalog.resolve(model, "transcription")
+    with connected(request):
+        served = await house.relay.ask(work(request, "transcription", what, resolved.candidates))
+    headers = served_by(request, served.candidate.upstream, served.account.id)
+    return Answer(served.value.body, mime=served.value.mime, headers=headers)

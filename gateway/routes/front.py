@@ -1,0 +1,151 @@
+"""The door: every request gets an id, is admitted or refused, is answered in its dialect when it fails, and is logged.
+
+One pure ASGI layer around the router. Nothing behind it has to remember to check a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import Any
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.access.loopback import LOCAL, check_local
+from gateway.drain import Drain
+from gateway.errors import ClientLeft, Draining, GatewayError, MethodNotAllowed, NotFound
+from gateway.routes.house import Answer, House
+from gateway.types import Principal
+from gateway.wire import errors as wire_errors
+
+PUBLIC = frozenset({"/", "/healthz", "/readyz"})
+SIGNED = ("/files/", "/uploads/")
+"""Their paths carry their own proof."""
+ALIASES = ("/api/v1/", "/api/v2/")
+
+log = structlog.get_logger("gateway.access")
+
+
+class Front:
+    house: House
+    """Set when the lifespan has opened it."""
+
+    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+        self.app = app
+        self.drain = drain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = f"req_{secrets.token_hex(12)}"
+        facts: dict[str, Any] = {}
+        scope["app"] = self.house
+        scope["state"] = {"request_id": request_id, "log": facts}
+        door = _Door(send, request_id.encode())
+        begun = time.perf_counter()
+        with self.drain.track():
+            try:
+                await self._admitted(scope, receive, door)
+            finally:
+                self._log(scope, door.status, begun, facts, request_id)
+
+    async def _admitted(self, scope: Scope, receive: Receive, door: _Door) -> None:
+        try:
+            path: str = scope["path"]
+            if path.startswith(ALIASES):
+                path = scope["path"] = "/api/" + path[len(ALIASES[0]) :]
+            if self.drain.draining and path not in PUBLIC:
+                raise Draining(advice="Send it again: another process takes it")
+            if path not in PUBLIC and not path.startswith(SIGNED):
+                scope["state"]["principal"] = self._principal(scope)
+            await self.app(scope, receive, door)
+        except GatewayError as error:
+            await self._refuse(scope, receive, door, error)
+        except HTTPException as exc:
+            await self._refuse(scope, receive, door, _translated(exc, scope))
+        except asyncio.CancelledError:
+            if not self.drain.expired or door.status:
+                raise
+            await self._refuse(scope, receive, door, Draining())
+        except Exception:
+            log.exception("request failed", request_id=scope["state"]["request_id"])
+            await self._refuse(scope, receive, door, GatewayError())
+
+    def _principal(self, scope: Scope) -> Principal:
+        if self.house.keyring.empty:
+            if not self.house.insecure:
+                check_local(scope)
+            return LOCAL
+        authorization = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+                break
+        return self.house.keyring.principal(authorization)
+
+    async def _refuse(self, scope: Scope, receive: Receive, door: _Door, error: GatewayError) -> None:
+        facts = scope["state"]["log"]
+        facts["code"] = error.code
+        if error.detail:
+            facts["detail"] = error.detail
+        if error.attempts:
+            facts["attempts"] = [f"{attempt.account}: {attempt.outcome}" for attempt in error.attempts]
+        if isinstance(error, ClientLeft) or door.status:
+            door.status = door.status or error.status
+            return
+        principal = scope["state"].get("principal")
+        if _speaks_openai(scope["path"]):
+            body = wire_errors.openai(error)
+        else:
+            body = wire_errors.native(error, admin=principal is not None and principal.role == "admin")
+        headers = wire_errors.headers(error)
+        if error.upstream:
+            headers.append((b"x-gateway-upstream", error.upstream.encode()))
+        if error.status == 413:
+            headers.append((b"connection", b"close"))
+        await Answer(body, status=error.status, headers=headers)(scope, receive, door)
+
+    def _log(self, scope: Scope, status: int, begun: float, facts: dict[str, Any], request_id: str) -> None:
+        principal = scope["state"].get("principal")
+        path = scope["path"]
+        log.info(
+            "request",
+            request_id=request_id,
+            method=scope["method"],
+            path=path if not path.startswith(SIGNED) else path.partition("/")[0] + path[: path.find("/", 1)],
+            status=status,
+            ms=round((time.perf_counter() - begun) * 1000, 1),
+            key=principal.name if principal else None,
+            **facts,
+        )
+
+
+class _Door:
+    """`send`, with the request's id on every answer and its status remembered."""
+
+    __slots__ = ("_headers", "_send", "status")
+
+    def __init__(self, send: Send, request_id: bytes) -> None:
+        self._send = send
+        self._headers = ((b"x-request-id", request_id), (b"x-content-type-options", b"nosniff"))
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], *self._headers]
+        await self._send(message)
+
+
+def _translated(exc: HTTPException, scope: Scope) -> GatewayError:
+    if exc.status_code == 405:
+        return MethodNotAllowed(f"{scope['method']} is not a method of {scope['path'][:100]}")
+    return NotFound(f"there is nothing at {scope['path'][:100]}")
+
+
+def _speaks_openai(path: str) -> bool:
+    return path.startswith("/v1") or path.endswith("/chat/completions")

@@ -1,0 +1,154 @@
+"""What a route reaches for: the wired rooms, and the few questions every route asks of its request."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from gateway.access.keys import Keyring
+from gateway.assets.inputs import Inputs
+from gateway.catalog.models import Catalog
+from gateway.config import Config
+from gateway.conversations import Conversations
+from gateway.db.engine import Database
+from gateway.drain import Drain
+from gateway.errors import ClientLeft, InvalidRequest, TooLarge, UnsupportedMedia
+from gateway.http import Outbound
+from gateway.links import Links
+from gateway.live import while_connected
+from gateway.relay import Relay
+from gateway.storage import Storage
+from gateway.tasks.tasks import Tasks
+from gateway.types import Principal
+from gateway.usage import Meter
+
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
+JSON = (b"content-type", b"application/json")
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)
+class House:
+    """Every room, wired once by the app."""
+
+    config: Config
+    drain: Drain
+    keyring: Keyring
+    http: Outbound
+    database: Database
+    storage: Storage
+    links: Links
+    tickets: Links
+    """Signs direct uploads; never the same secret as links."""
+    inputs: Inputs
+    catalog: Catalog
+    relay: Relay
+    tasks: Tasks
+    conversations: Conversations
+    meter: Meter
+    hints: tuple[str, ...] = ()
+    """Request headers that a configured upstream reads."""
+    started: float = 0.0
+    sandbox: bool = False
+    """Whether the stand-in answers every model name because nothing else is configured."""
+    insecure: bool = False
+    """Whether callers without a key are let in from anywhere, as the operator insisted."""
+    uploading: int = 0
+    """Bytes of uploads held in memory now."""
+
+
+class Answer:
+    """A whole answer whose headers and body are bytes already."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, body: bytes, *, status: int = 200, mime: str = "", headers: Headers = ()) -> None:
+        self.body = body
+        self.status = status
+        kind = (b"content-type", mime.encode()) if mime else JSON
+        self.headers = [kind, (b"content-length", b"%d" % len(body)), *headers]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def house_of(request: Request) -> House:
+    return cast(House, request.scope["app"])
+
+
+def principal_of(request: Request) -> Principal:
+    return cast(Principal, request.scope["state"]["principal"])
+
+
+def request_id_of(request: Request) -> str:
+    return cast(str, request.scope["state"]["request_id"])
+
+
+def note(request: Request, **facts: object) -> None:
+    """Facts for the request's log line."""
+    request.scope["state"]["log"].update(facts)
+
+
+def connected(request: Request) -> while_connected:
+    return while_connected(request.receive, house_of(request).drain)
+
+
+def hints_of(request: Request) -> dict[str, str]:
+    """The headers that a configured upstream reads; nobody else's reach any."""
+    wanted = house_of(request).hints
+    if not wanted:
+        return {}
+    headers = request.headers
+    return {name: headers[name] for name in wanted if name in headers}
+
+
+async def read_body(request: Request) -> bytes:
+    """The body, counted. Raises TooLarge, UnsupportedMedia for a compressed one, ClientLeft."""
+    limit = house_of(request).config.server.max_body
+    return b"".join([chunk async for chunk in body_chunks(request, limit)])
+
+
+async def body_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body as it comes, never more than `limit` bytes."""
+    headers = request.headers
+    if headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMedia("send the body without Content-Encoding", code="unsupported_encoding")
+    declared = headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            yield chunk
+    except ClientDisconnect as exc:
+        raise ClientLeft from exc
+
+
+def link(request: Request, key: str) -> str:
+    """A signed link to a stored object, made now."""
+    return base_url(request) + house_of(request).links.path(key, time.time())
+
+
+def base_url(request: Request) -> str:
+    """Where the caller reached us: the configured public URL, else the host it asked for."""
+    public = house_of(request).config.server.public_url
+    if public:
+        return public.rstrip("/")
+    host = request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        raise InvalidRequest("the Host header is malformed", code="invalid_host")
+    return f"{request.scope.get('scheme', 'http')}://{host}"
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body may have at most {limit} bytes")

@@ -1,0 +1,108 @@
+"""/v1/images/generations: images without a chat around them."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+
+from gateway.errors import GatewayError, InvalidRequest
+from gateway.live import EventStream
+from gateway.routes.answers import linked, relayed_by, work
+from gateway.routes.house import Answer, connected, hints_of, house_of, read_body
+from gateway.types import Event, Media, MediaReady, PartialImage, Usage
+from gateway.wire import body as wire_body
+from gateway.wire import errors as wire_errors
+from gateway.wire import native
+from gateway.wire.openai_chat import Folded, fold
+
+
+async def generate(request: Request) -> Answer | EventStream:
+    """POST /v1/images/generations"""
+    body = wire_body.decode(await read_body(request))
+    prompt = wire_body.need(body, "prompt", str)
+    model = wire_body.text(body, "model") or ""
+    as_url = _wants_url(body)
+    resolved = house_of(request).catalog.resolve(model, "t2i")
+    what = native.image_request(body, "t2i", model, prompt, (), hints_of(request))
+    with connected(request):
+        relayed = await house_of(request).relay.open(work(request, "t2i", what, resolved.candidates))
+    headers = relayed_by(request, relayed)
+    events = linked(request, relayed, aiter(relayed))
+    if wire_body.read(body, "stream", bool):
+        return EventStream(_frames(events), house_of(request).drain, error_frame=_error_frame, headers=headers)
+    with connected(request):
+        async with aclosing(events):
+            folded = await fold(events)
+    return Answer(_answer(folded, as_url), headers=headers)
+
+
+def _wants_url(body: native.Body) -> bool:
+    found = wire_body.read(body, "response_format", str) or "b64_json"
+    if found not in ("url", "b64_json"):
+        raise InvalidRequest("'response_format' must be 'url' or 'b64_json'", param="response_format")
+    return found == "url"
+
+
+def _answer(folded: Folded, as_url: bool) -> bytes:
+    return msgspec.json.encode(
+        {
+            "created": int(time.time()),
+            "data": [_image(media, as_url) for media in folded.media],
+            "usage": _usage(folded.usage),
+        }
+    )
+
+
+def _image(media: Media, as_url: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = {"url": media.url} if as_url else {"b64_json": _b64(media.data)}
+    if media.revised_prompt:
+        shown["revised_prompt"] = media.revised_prompt
+    return shown
+
+
+async def _frames(events: AsyncIterator[Event]) -> AsyncGenerator[bytes]:
+    """Partial images as they come, then each image, in the event names of the images API."""
+    usage = Usage()
+    made: list[Media] = []
+    async for event in events:
+        match event:
+            case PartialImage():
+                yield _frame("partial_image", b64_json=_b64(event.data), partial_image_index=event.index)
+            case MediaReady(media):
+                made.append(media)
+            case Usage():
+                usage = event
+            case _:
+                pass
+    for media in made:
+        yield _frame("completed", b64_json=_b64(media.data), url=media.url, usage=_usage(usage))
+
+
+def _frame(event: str, **members: Any) -> bytes:
+    name = f"image_generation.{event}"
+    body = {"type": name, "created_at": int(time.time()), **members}
+    return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n\n"
+
+
+def _error_frame(error: GatewayError) -> bytes:
+    inner = msgspec.json.decode(wire_errors.openai(error))
+    return b"event: error\ndata: " + msgspec.json.encode({"type": "error", **inner}) + b"\n\n"
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "input_tokens_details": {"text_tokens": usage.input_tokens, "image_tokens": 0},
+    }
+
+
+def _b64(data: bytes | None) -> str:
+    return base64.b64encode(data or b"").decode()

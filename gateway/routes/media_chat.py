@@ -1,0 +1,221 @@
+"""Images, videos, speech and music asked for in a chat."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+
+from gateway.conversations import Conversation, Turn
+from gateway.live import EventStream
+from gateway.routes.answers import Dialect, linked, relayed_by, served_by, stream, with_link, work
+from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, request_id_of
+from gateway.tasks.failure import failure_of
+from gateway.tasks.store import Task
+from gateway.types import (
+    AnyRequest,
+    Candidate,
+    ChatRequest,
+    Event,
+    Finish,
+    ImageRequest,
+    Kind,
+    Media,
+    MediaReady,
+    MusicRequest,
+    Progress,
+    SpeechRequest,
+    Usage,
+)
+from gateway.wire import body as wire_body
+from gateway.wire import native, openai_chat
+from gateway.wire.openai_chat import DONE, Folded, Heading
+
+Answered = Answer | EventStream
+
+
+async def answer(request: Request, asked: native.Body, chat: ChatRequest, kind: Kind, dialect: Dialect) -> Answered:
+    """Make what the last message asks for. The conversation it belongs to, if any, keeps the turn."""
+    house = house_of(request)
+    turns = openai_chat.messages(chat)
+    prompt, found = openai_chat.text(turns[-1].get("content")), native.inputs(turns)
+    kind = native.fitting(kind, len(found))
+    resolved = house.catalog.resolve(chat.model, kind, inputs=bool(found))
+    names = native.names(asked) or native.Names(None, None)
+    talk = await house.conversations.open(principal_of(request).id, names.chat_id, names.parent_id)
+    model = chat.model or resolved.candidates[0].card.id
+    if kind in native.VIDEO_KINDS:
+        video = native.video_request(asked, kind, model, prompt, found, hints_of(request))
+        task = await house.tasks.submit(
+            video,
+            resolved.candidates,
+            principal_of(request),
+            request_id=request_id_of(request),
+            chat_id=talk.chat_id,
+        )
+        note(request, task=task.id)
+        return await _task_answer(request, asked, chat, task, dialect)
+    what = _request(asked, kind, model, prompt, found, hints_of(request))
+    return await _made_now(request, chat, what, kind, resolved.candidates, talk, turns, dialect)
+
+
+def _request(
+    asked: native.Body, kind: Kind, model: str, prompt: str, found: Any, hints: dict[str, str]
+) -> ImageRequest | SpeechRequest | MusicRequest:
+    if kind == "tts":
+        return native.speech_request(asked, model, prompt, hints)
+    if kind == "t2m":
+        return native.music_request(asked, model, prompt, hints)
+    return native.image_request(asked, kind, model, prompt, found, hints)
+
+
+# --- made while the caller waits: images, speech, music ---
+
+
+async def _made_now(
+    request: Request,
+    chat: ChatRequest,
+    what: AnyRequest,
+    kind: Kind,
+    candidates: tuple[Candidate, ...],
+    talk: Conversation,
+    turns: list[dict[str, Any]],
+    dialect: Dialect,
+) -> Answered:
+    with connected(request):
+        relayed = await house_of(request).relay.open(work(request, kind, what, candidates))
+    turn = Turn(turns, chat.model or relayed.candidate.card.id, relayed.candidate.upstream, relayed.account.id)
+    events = _remembered(request, linked(request, relayed, aiter(relayed)), talk, turn)
+    heading = _heading(chat, relayed.candidate.card.id, native.names_json(talk.chat_id, talk.response_id), dialect)
+    headers = relayed_by(request, relayed)
+    if chat.stream:
+        return stream(request, _frames(chat, _finished(events), heading, dialect), headers, DONE)
+    with connected(request):
+        async with aclosing(events):
+            folded = await openai_chat.fold(events)
+    body = openai_chat.completion(folded, heading, dialect.show)
+    return Answer(_with_media_usage(body, folded) if dialect.native else body, headers=headers)
+
+
+async def _remembered(
+    request: Request, events: AsyncGenerator[Event], talk: Conversation, turn: Turn
+) -> AsyncGenerator[Event]:
+    """The events; a conversation that the caller named, or could name next, keeps what was made as words."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, MediaReady):
+                turn.said.append(f"[{event.media.family} {event.media.asset_id}]\n")
+            yield event
+    await house_of(request).conversations.keep(talk, turn)
+
+
+async def _finished(events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+    """Chat clients need a finish reason; generations of media have none of their own."""
+    async with aclosing(events):
+        async for event in events:
+            if not isinstance(event, Finish):
+                yield event
+    yield Finish("stop")
+
+
+def _with_media_usage(body: bytes, folded: Folded) -> bytes:
+    """The native usage of media: measures instead of tokens."""
+    first = folded.media[0] if folded.media else None
+    shown = msgspec.json.decode(body)
+    shown["usage"] = {
+        "input_tokens": folded.usage.input_tokens,
+        "output_tokens": folded.usage.output_tokens,
+        "width": first.width if first else None,
+        "height": first.height if first else None,
+        "image_count": sum(media.family == "image" for media in folded.media),
+    }
+    if first is not None and first.family != "image":
+        shown[f"{first.family}_url"] = first.url
+    return msgspec.json.encode(shown)
+
+
+# --- made as a task: videos ---
+
+
+async def _task_answer(
+    request: Request, asked: native.Body, chat: ChatRequest, task: Task, dialect: Dialect
+) -> Answered:
+    headers = [*served_by(request, task.upstream, task.account), (b"x-task-id", task.id.encode())]
+    if not native.waits(asked):
+        return Answer(_promise(task), headers=headers)
+    extra = {**native.names_json(task.chat_id, task.id), "task_id": task.id}
+    if chat.stream:
+        heading = _heading(chat, task.model, extra, dialect, task.id)
+        progress = bool(wire_body.read(asked, "progress", bool))
+        frames = _frames(chat, _watched(request, task), heading, dialect, progress=progress)
+        return stream(request, frames, headers, DONE)
+    with connected(request):
+        done = await house_of(request).tasks.finished(task.id, house_of(request).config.tasks.wait_timeout)
+    folded = Folded(media=_media(request, done), usage=_usage(done))
+    extra["video_url"] = folded.media[0].url if folded.media else None
+    heading = _heading(chat, task.model, extra, dialect, task.id)
+    return Answer(openai_chat.completion(folded, heading, dialect.show), headers=headers)
+
+
+def _promise(task: Task) -> bytes:
+    return msgspec.json.encode(
+        {
+            "task_id": task.id,
+            "status": "processing",
+            "message": f"the video is being made; ask GET /api/tasks/status/{task.id}",
+            **native.names_json(task.chat_id, task.id),
+        }
+    )
+
+
+async def _watched(request: Request, task: Task) -> AsyncGenerator[Event]:
+    """A task's changes as events, to its end. Raises what ended it badly."""
+    async for now in house_of(request).tasks.watch(task.id, max(1.0, task.deadline - time.time())):
+        if now.final:
+            for media in _media(request, now):
+                yield MediaReady(media)
+            yield _usage(now)
+            yield Finish("stop")
+        else:
+            yield Progress(now.progress)
+
+
+def _media(request: Request, task: Task) -> list[Media]:
+    """What a finished task made, with links. Raises what ended it badly."""
+    if task.state != "succeeded":
+        raise failure_of(task)
+    return [
+        with_link(
+            request,
+            Media("video", out.mime, width=out.width, height=out.height, seconds=out.seconds, key=out.key),
+        )
+        for out in task.outputs
+    ]
+
+
+def _usage(task: Task) -> Usage:
+    return Usage(**task.usage) if task.usage else Usage()
+
+
+# --- both ---
+
+
+def _heading(chat: ChatRequest, model: str, extra: dict[str, Any], dialect: Dialect, id_: str = "") -> Heading:
+    """The names of the chat go with native answers, and with those that name a task."""
+    shown = extra if dialect.native or "task_id" in extra else {}
+    return Heading(id_ or f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), chat.model or model, shown)
+
+
+async def _frames(
+    chat: ChatRequest, events: AsyncGenerator[Event], heading: Heading, dialect: Dialect, *, progress: bool = False
+) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        async for frame in openai_chat.chunks(
+            events, heading, include_usage=chat.include_usage, show=dialect.show, progress=progress
+        ):
+            yield frame

@@ -1,0 +1,371 @@
+"""Whatever speaks OpenAI's dialect: OpenAI itself, and every server and reseller that copies its API.
+
+Chat passes through as it came, in both directions; images, speech, vectors and transcripts are read. OpenAI's own
+retirements are followed by the `shutdown_date` of its model list. Sources: openai-python 3.52 and its types,
+OpenAI's OpenAPI description, OpenRouter's model list (wire sheet, 2026-11-20).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+from pydantic import Field, field_validator
+from yarl import URL
+
+from gateway.errors import GatewayError, StreamInterrupted, UpstreamFailed, UpstreamTimeout
+from gateway.http import Answer, Outbound, Reply
+from gateway.sse import FrameBuffer
+from gateway.types import (
+    Account,
+    ChatRequest,
+    EmbeddingRequest,
+    Embeddings,
+    Event,
+    Finish,
+    ImageRequest,
+    Kind,
+    Media,
+    MediaReady,
+    ModelCard,
+    SpeechRequest,
+    Transcription,
+    TranscriptionRequest,
+    Usage,
+    Whole,
+)
+from gateway.upstreams.base import OPERATION_OF, Options, Upstream
+from gateway.wire import openai_chat, openai_media, openai_models
+from gateway.wire.openai_errors import refusal
+from gateway.wire.openai_frames import PassingFrames, Seen, check_utf8, from_completion, see
+
+T = TypeVar("T")
+
+GATEWAY_FIELDS = frozenset(
+    {
+        "chatType",
+        "chatId",
+        "parentId",
+        "waitForCompletion",
+        "message",
+        "fallback",
+        "webhook_url",
+        "webhook_events",
+        "on_unsupported",
+        "continue_from",
+    }
+)
+"""Members of a body that the gateway itself reads; every other one goes to the upstream as it came."""
+DEFAULT_VOICE = "alloy"
+
+_AUDIO = {"opus": "audio/ogg", "wav": "audio/wav", "aac": "audio/aac", "flac": "audio/flac", "pcm": "audio/pcm"}
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_MIME = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
+_WAYS_KEPT = 1024
+
+
+class CompatibleOptions(Options):
+    headers: dict[str, str] = Field(default={}, description="Further request headers, like OpenAI-Organization.")
+    stream_usage: bool = Field(
+        default=True, description="Whether a stream may be asked for its usage; false where stream_options is refused."
+    )
+    edit_by_url: bool = Field(
+        default=False, description="Whether image edits name their images by URL, in JSON, instead of in a form."
+    )
+
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not _HEADER_NAME.fullmatch(name) or not value.isprintable():
+                raise ValueError(f"{name!r} is not a header that can be sent")
+        return headers
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How an account is called, worked out once."""
+
+    base: str
+    chat: URL
+    bare: Mapping[str, str]
+    json: Mapping[str, str]
+
+
+class _Transcript(msgspec.Struct):
+    usage: dict[str, Any] | None = None
+    error: Any = None
+
+
+class OpenAICompatible(Upstream):
+    type_name = "openai_compatible"
+    base_url = "https://api.openai.com/v1"
+    env_credentials = ("OPENAI_API_KEYS", "OPENAI_API_KEY")
+    env_base_url = "OPENAI_BASE_URL"
+    env_name = "openai"
+    options_model = CompatibleOptions
+    options: CompatibleOptions
+
+    def __init__(self, name: str, options: Options, http: Outbound) -> None:
+        super().__init__(name, options, http)
+        self._ways: dict[tuple[str, str, str], _Way] = {}
+
+    # --- chat ---
+
+    def chat(self, request: ChatRequest, account: Account) -> AsyncGenerator[Event]:
+        return self._stream(request, account) if request.stream else self._whole(request, account)
+
+    async def _whole(self, request: ChatRequest, account: Account) -> AsyncGenerator[Event]:
+        way = self._way(account)
+        reply = await self._call("POST", way.chat, account, way.json, self._chat_body(request))
+        seen = self._completed(reply, account)
+        yield Whole(reply.body)
+        if (usage := seen.measured()) is not None:
+            yield usage
+        yield next(iter(seen.finishes()), Finish())
+
+    async def _stream(self, request: ChatRequest, account: Account) -> AsyncGenerator[Event]:
+        way, content = self._way(account), self._chat_body(request)
+        answer = await self.http.open("POST", way.chat, headers=way.json, content=content, proxy=account.proxy)
+        frames = PassingFrames(lambda event: self._error(account, 200, {}, event), drop_usage=not request.include_usage)
+        try:
+            with _cuts_judged(frames):
+                if answer.status != 200 or answer.content_type in ("application/json", "text/html"):
+                    for event in frames.feed(await self._as_frames(answer, account)):
+                        yield event
+                    return
+                buffer = FrameBuffer()
+                async with aclosing(answer.chunks()) as chunks:
+                    async for chunk in chunks:
+                        if whole := buffer.feed(chunk):
+                            for event in frames.feed(whole):
+                                yield event
+                            if frames.ended:
+                                break
+                for event in frames.end(buffer.rest()):
+                    yield event
+            if frames.failure is not None:
+                raise frames.failure
+            await answer.drain()
+        finally:
+            answer.close()
+
+    async def _as_frames(self, answer: Answer, account: Account) -> bytes:
+        """A completion that came whole though a stream was asked for."""
+        reply = Reply(answer.status, answer.headers, await answer.read())
+        if reply.status != 200:
+            raise self._refused(reply, account)
+        self._completed(reply, account)
+        return b"".join(from_completion(reply.body))
+
+    def _completed(self, reply: Reply, account: Account) -> Seen:
+        """What a whole completion tells, once it is sure to be one."""
+        if reply.content_type == "text/html":
+            raise self._refused(reply, account)
+        check_utf8(reply.body)
+        seen = see(reply.body)
+        if seen.failed or not seen.choices:
+            raise self._refused(reply, account)
+        return seen
+
+    def _chat_body(self, request: ChatRequest) -> bytes:
+        body: dict[str, Any] = {name: raw for name, raw in request.body.items() if name not in GATEWAY_FIELDS}
+        body["model"] = request.model
+        if not request.stream:
+            body.pop("stream", None)
+            body.pop("stream_options", None)
+            return msgspec.json.encode(body)
+        body["stream"] = True
+        if self.options.stream_usage and not request.include_usage:
+            asked = openai_chat.read(request, "stream_options", dict[str, Any])
+            body["stream_options"] = {**(asked or {}), "include_usage": True}
+        return msgspec.json.encode(body)
+
+    # --- images, speech, vectors, transcripts ---
+
+    async def image(self, request: ImageRequest, account: Account) -> AsyncGenerator[Event]:
+        fields = {
+            name: value for name, value in openai_media.image_fields(request).items() if name not in GATEWAY_FIELDS
+        }
+        if not request.inputs:
+            reply = await self._post("images/generations", account, fields)
+        elif self.options.edit_by_url:
+            reply = await self._post("images/edits", account, {**fields, **openai_media.images_by_url(request)})
+        else:
+            reply = await self._send_form("images/edits", account, await asyncio.to_thread(_edit_form, request, fields))
+        made = self._decoded(reply, account, openai_media.Images)
+        if not made.data:
+            raise self._refused(reply, account)
+        asked = request.params.get("output_format")
+        for media in [openai_media.media(image, made, asked) for image in made.data]:
+            yield MediaReady(media)
+        yield replace(openai_media.usage_of(made.usage), images=len(made.data))
+
+    async def speech(self, request: SpeechRequest, account: Account) -> AsyncGenerator[Event]:
+        body = {name: value for name, value in request.params.items() if name != "stream_format"}
+        body |= {
+            "model": request.model,
+            "input": request.text,
+            "voice": request.voice or DEFAULT_VOICE,
+            "response_format": request.format,
+        }
+        if request.speed != 1.0:
+            body["speed"] = request.speed
+        reply = await self._post("audio/speech", account, body)
+        kind = reply.content_type
+        if not reply.body or kind.startswith("text/") or kind == "application/json":
+            raise self._refused(reply, account)
+        mime = kind if kind.startswith("audio/") else _AUDIO.get(request.format, "audio/mpeg")
+        yield MediaReady(Media("audio", mime=mime, data=reply.body))
+        yield Usage(characters=len(request.text))
+
+    async def embed(self, request: EmbeddingRequest, account: Account) -> Embeddings:
+        reply = await self._post("embeddings", account, openai_media.embedding_body(request))
+        return openai_media.embeddings(self._decoded(reply, account, openai_media.Vectors), len(request.texts))
+
+    async def transcribe(self, request: TranscriptionRequest, account: Account) -> Transcription:
+        form = _form([("model", request.model), *request.fields])
+        form.add_field(
+            "file",
+            request.data,
+            filename=_file_name(request.name),
+            content_type=request.mime or "application/octet-stream",
+        )
+        path = "audio/translations" if request.translate else "audio/transcriptions"
+        reply = await self._send_form(path, account, form)
+        if reply.content_type == "text/html":
+            raise self._refused(reply, account)
+        told = None
+        if reply.content_type == "application/json":
+            told = self._decoded(reply, account, _Transcript)
+            if told.error is not None:
+                raise self._refused(reply, account)
+        return Transcription(reply.body, reply.headers.get("Content-Type", "text/plain"), _heard(told))
+
+    # --- models ---
+
+    async def models(self, account: Account) -> Sequence[ModelCard]:
+        way = self._way(account)
+        reply = await self._call("GET", _url(way.base, "models"), account, way.bare)
+        return openai_models.cards(reply.body, time.time())
+
+    async def probe(self, account: Account) -> None:
+        way = self._way(account)
+        await self._call("GET", _url(way.base, "models"), account, way.bare)
+
+    def adopt(self, model: str, kind: Kind | None) -> ModelCard | None:
+        if kind is not None and OPERATION_OF[kind] not in self.operations():
+            return None
+        kinds = openai_models.kinds_of(model)
+        if kind is not None and kind not in kinds:
+            kinds = frozenset({kind})
+        return ModelCard(id=model, kinds=kinds, max_n=10 if "t2i" in kinds else 1) if kinds else None
+
+    # --- calls ---
+
+    async def _post(self, path: str, account: Account, body: Mapping[str, Any]) -> Reply:
+        way = self._way(account)
+        return await self._call("POST", _url(way.base, path), account, way.json, msgspec.json.encode(body))
+
+    async def _send_form(self, path: str, account: Account, form: aiohttp.FormData) -> Reply:
+        way = self._way(account)
+        return await self._call("POST", _url(way.base, path), account, way.bare, form())
+
+    async def _call(
+        self, method: str, url: URL, account: Account, headers: Mapping[str, str], content: Any = None
+    ) -> Reply:
+        """A call whose answer comes whole, when it is ready: silence before it is no fault."""
+        silence = self.http.timeouts.total if method == "POST" else None
+        reply = await self.http.call(
+            method, url, headers=headers, content=content, proxy=account.proxy, silence=silence
+        )
+        if not 200 <= reply.status < 300:
+            raise self._refused(reply, account)
+        return reply
+
+    def _decoded(self, reply: Reply, account: Account, as_type: type[T]) -> T:
+        try:
+            return msgspec.json.decode(reply.body, type=as_type)
+        except msgspec.DecodeError as exc:
+            raise self._refused(reply, account) from exc
+
+    def _refused(self, reply: Reply, account: Account) -> GatewayError:
+        return self._error(account, reply.status, reply.headers, reply.body)
+
+    def _error(self, account: Account, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        return refusal(status, headers, body, now=time.time(), secret=account.credential)
+
+    def _way(self, account: Account) -> _Way:
+        key = (account.id, account.credential, account.base_url)
+        found = self._ways.get(key)
+        if found is None:
+            if len(self._ways) >= _WAYS_KEPT:
+                self._ways.clear()
+            found = self._ways[key] = _made_way(account, self.options.headers)
+        return found
+
+
+def _made_way(account: Account, extra: Mapping[str, str]) -> _Way:
+    bare = {"Authorization": f"Bearer {account.credential}"} if account.credential else {}
+    bare.update(extra)
+    base = account.base_url or OpenAICompatible.base_url
+    return _Way(base, _url(base, "chat/completions"), bare, {**bare, "Content-Type": "application/json"})
+
+
+@contextmanager
+def _cuts_judged(frames: PassingFrames) -> Iterator[None]:
+    """A cut before anything passed leaves the request open to another try; one after the finish reason hurts nobody."""
+    try:
+        yield
+    except StreamInterrupted as exc:
+        if not frames.begun:
+            raise UpstreamFailed("the upstream broke off before it said anything", sent="unknown") from exc
+        if not frames.finished:
+            raise
+    except UpstreamTimeout:
+        if not frames.finished:
+            raise
+
+
+@cache
+def _url(base: str, path: str) -> URL:
+    return URL(f"{base}/{path}")
+
+
+def _form(fields: Sequence[tuple[str, str]]) -> aiohttp.FormData:
+    form = aiohttp.FormData(default_to_multipart=True)
+    for name, value in fields:
+        form.add_field(name, value)
+    return form
+
+
+def _edit_form(request: ImageRequest, fields: Mapping[str, Any]) -> aiohttp.FormData:
+    form = _form([(name, openai_media.form_value(value)) for name, value in fields.items()])
+    images = sum(found.role != "mask" for found in request.inputs)
+    for found in request.inputs:
+        data, mime, name = openai_media.unpacked(found)
+        form.add_field(openai_media.form_name(found, images), data, filename=name, content_type=_type(mime))
+    return form
+
+
+def _type(mime: str) -> str:
+    return mime if _MIME.fullmatch(mime) else "application/octet-stream"
+
+
+def _file_name(name: str) -> str:
+    """A name that no part's header can be broken with; its ending tells the upstream the format."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-100:] or "audio"
+
+
+def _heard(told: _Transcript | None) -> Usage:
+    usage = (told.usage if told else None) or {}
+    seconds = usage.get("seconds")
+    return replace(openai_media.usage_of(usage), seconds=float(seconds) if isinstance(seconds, int | float) else 0.0)

@@ -1,0 +1,1 @@
+"""JSON on the wire to types and back: pure functions, one file a dialect."""

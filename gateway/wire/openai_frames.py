@@ -1,0 +1,202 @@
+"""A chat stream of the OpenAI dialect on its way through: frames pass as they came, what they tell is noted.
+
+Every event is decoded into the three fields that matter here, which costs 0.6 µs more than searching its bytes for
+them and keeps garbage from going out. Frames are rebuilt only where something has to be left out: comments, `id:`,
+`retry:` and foreign events (each breaks an official SDK), the upstream's `[DONE]`, a usage chunk nobody asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from gateway import sse
+from gateway.errors import GatewayError, StreamTruncated, UpstreamGarbled
+from gateway.types import Event, Finish, FinishReason, Frame, Usage
+from gateway.wire import openai_chat
+
+_NONE = msgspec.Raw(b"null")
+_PREFIX = b"data: "
+_REASONS: dict[str, FinishReason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class Choice(msgspec.Struct):
+    """Of a choice, or of a choice's chunk, only how it ended."""
+
+    finish_reason: Any = None
+
+
+class Seen(msgspec.Struct):
+    """Of a chunk or a completion, what the gateway looks at."""
+
+    choices: list[Choice] | None = None
+    usage: msgspec.Raw = _NONE
+    error: msgspec.Raw = _NONE
+
+    @property
+    def failed(self) -> bool:
+        return self.error != _NONE
+
+    def measured(self) -> Usage | None:
+        found = None if self.usage == _NONE else msgspec.json.decode(self.usage)
+        return openai_chat.usage(found) if isinstance(found, dict) else None
+
+    def finishes(self) -> list[Finish]:
+        return [finish(choice.finish_reason) for choice in self.choices or () if choice.finish_reason]
+
+
+_decoder = msgspec.json.Decoder(Seen)
+
+
+def see(data: bytes | memoryview) -> Seen:
+    """Raises UpstreamGarbled where it is no JSON object of this dialect."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise UpstreamGarbled("the upstream sent an event that cannot be understood", detail=str(exc)) from exc
+
+
+def finish(reason: object) -> Finish:
+    """A finish reason of whatever upstream as one of ours."""
+    return Finish(_REASONS.get(str(reason).lower(), "stop"))
+
+
+class PassingFrames:
+    """One stream on its way through."""
+
+    __slots__ = ("_drop_usage", "_refusal", "begun", "done", "failure", "finished")
+
+    def __init__(self, refusal: Callable[[bytes], GatewayError], *, drop_usage: bool) -> None:
+        """`refusal`: an event that holds an error, as an error of ours. `drop_usage`: nobody asked for that chunk."""
+        self._refusal = refusal
+        self._drop_usage = drop_usage
+        self.begun = False
+        """Whether anything has passed."""
+        self.finished = False
+        """Whether a finish reason has come."""
+        self.done = False
+        """Whether the upstream said `[DONE]`."""
+        self.failure: GatewayError | None = None
+        """What ended the stream, to be raised once the events before it are out."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will pass."""
+        return self.done or self.failure is not None
+
+    def feed(self, whole: bytes) -> list[Event]:
+        """The events of one or more whole frames (line ends LF): a Frame if anything passes, then what it told."""
+        told: list[Event] = []
+        try:
+            check_utf8(whole)
+            kept, clean = self._pass(whole, told)
+        except GatewayError as exc:
+            self.failure = exc
+            return []
+        if kept:
+            self.begun = True
+            told.insert(0, Frame(whole if clean else b"\n\n".join((*kept, b""))))
+        return told
+
+    def end(self, rest: bytes) -> list[Event]:
+        """The last events, `rest` being what had no blank line after it. Without a finish reason the end is a cut."""
+        told = self.feed(rest + b"\n\n") if rest.strip() and not self.done else []
+        if not self.finished and (self.failure is None or isinstance(self.failure, UpstreamGarbled)):
+            self.failure = StreamTruncated() if self.begun else UpstreamGarbled("the upstream's stream held no answer")
+        return told
+
+    def _pass(self, whole: bytes, told: list[Event]) -> tuple[list[bytes], bool]:
+        """The frames that go on, and whether those are all of them, unchanged."""
+        kept: list[bytes] = []
+        clean = True
+        for raw in whole.split(b"\n\n"):
+            if not raw:
+                continue
+            frame = raw
+            try:
+                if raw.startswith(b"data: {") and b"\n" not in raw:
+                    passes = self._take(memoryview(raw)[6:], told)
+                else:
+                    frame, passes, clean = *self._odd(raw, told), False
+            except GatewayError as exc:
+                self.failure = exc
+                return kept, False
+            if passes:
+                kept.append(frame)
+            else:
+                clean = False
+            if self.done:
+                break
+        return kept, clean
+
+    def _take(self, data: bytes | memoryview, told: list[Event]) -> bool:
+        """Note what a chunk tells; whether it goes on to the caller."""
+        seen = see(data)
+        if seen.failed:
+            raise self._refusal(bytes(data))
+        usage = seen.measured()
+        if usage is not None:
+            told.append(usage)
+        if not seen.choices:
+            return seen.choices is not None and not (self._drop_usage and usage is not None)
+        for choice in seen.choices:
+            if choice.finish_reason:
+                self.finished = True
+                told.append(finish(choice.finish_reason))
+        return True
+
+    def _odd(self, raw: bytes, told: list[Event]) -> tuple[bytes, bool]:
+        """A frame that is not one `data: {…}` line: brought into that form, or left out."""
+        for event in sse.parse(raw):
+            data = event.data.strip()
+            if data == b"[DONE]":
+                self.done = True
+            elif event.event == "error":
+                raise self._refusal(data)
+            elif data:
+                return _PREFIX + data.replace(b"\n", b" "), self._take(data, told)
+        return raw, False
+
+
+def from_completion(completion: bytes) -> Iterator[bytes]:
+    """A `chat.completion` as the frames it would have been: what it says, how it ended, what it took."""
+    found = msgspec.json.decode(completion)
+    head = {name: found[name] for name in ("id", "created", "model", "system_fingerprint") if name in found}
+    head["object"] = "chat.completion.chunk"
+    for place, choice in enumerate(found["choices"]):
+        index = choice.get("index", place)
+        reason = choice.get("finish_reason") or "stop"
+        yield _frame({**head, "choices": [{"index": index, "delta": _delta(choice), "finish_reason": None}]})
+        yield _frame({**head, "choices": [{"index": index, "delta": {}, "finish_reason": reason}]})
+    if found.get("usage"):
+        yield _frame({**head, "choices": [], "usage": found["usage"]})
+
+
+def _delta(choice: Mapping[str, Any]) -> dict[str, Any]:
+    message = choice.get("message")
+    delta = dict(message) if isinstance(message, dict) else {}
+    if calls := delta.get("tool_calls"):
+        delta["tool_calls"] = [{"index": at, **call} for at, call in enumerate(calls) if isinstance(call, dict)]
+    return delta
+
+
+def _frame(chunk: dict[str, Any]) -> bytes:
+    return _PREFIX + msgspec.json.encode(chunk) + b"\n\n"
+
+
+def check_utf8(data: bytes) -> None:
+    """Raises UpstreamGarbled: text that is passed on undecoded must be text."""
+    if data.isascii():
+        return
+    try:
+        data.decode()
+    except UnicodeDecodeError as exc:
+        raise UpstreamGarbled("the upstream sent an event that is not UTF-8") from exc

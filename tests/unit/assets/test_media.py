@@ -1,0 +1,317 @@
+import io
+import json
+import struct
+import time
+import zipfile
+import zlib
+
+import av
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from gateway.assets.media import (
+    HEAD_BYTES,
+    SERVED_INLINE,
+    TYPES,
+    Dimensions,
+    inspect_media,
+    known_by,
+    measured,
+    named,
+    sniff,
+)
+from gateway.errors import InvalidRequest
+
+pytestmark = pytest.mark.anyio
+
+
+def image(kind: str, size: tuple[int, int] = (64, 48), **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, (200, 30, 30)).save(out, kind, **options)
+    return out.getvalue()
+
+
+def video(container: str, codec: str) -> bytes:
+    out = io.BytesIO()
+    with av.open(out, "w", format=container) as file:
+        stream = file.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(10):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return out.getvalue()
+
+
+def audio(container: str, codec: str, rate: int = 48_000) -> bytes:
+    out = io.BytesIO()
+    with av.open(out, "w", format=container) as file:
+        stream = file.add_stream(codec, rate=rate, layout="mono")
+        samples = stream.codec_context.frame_size or 1024
+        for at in range(0, rate, samples):
+            frame = av.AudioFrame(format=stream.codec_context.format.name, layout="mono", samples=samples)
+            frame.sample_rate, frame.pts = rate, at
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return out.getvalue()
+
+
+def archive(*names: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in names:
+            file.writestr(name, "<x/>")
+    return out.getvalue()
+
+
+def heic(*sizes: tuple[int, int], brand: bytes = b"heic") -> bytes:
+    boxes = b"".join(struct.pack(">I4sIII", 20, b"ispe", 0, *size) for size in sizes)
+    return struct.pack(">I4s4sI", 24, b"ftyp", brand, 0) + b"mif1heic" + b"\0\0\1\0meta" + boxes
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds nothing of it."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+IMAGES = [
+    ("PNG", "image/png", "png"),
+    ("JPEG", "image/jpeg", "jpg"),
+    ("WEBP", "image/webp", "webp"),
+    ("GIF", "image/gif", "gif"),
+    ("BMP", "image/bmp", "bmp"),
+    ("AVIF", "image/avif", "avif"),
+]
+PLAYABLE = [
+    (video, "mp4", "libx264", "video/mp4", "mp4"),
+    (video, "mov", "libx264", "video/quicktime", "mov"),
+    (video, "webm", "libvpx-vp9", "video/webm", "webm"),
+    (audio, "mp3", "libmp3lame", "audio/mpeg", "mp3"),
+    (audio, "wav", "pcm_s16le", "audio/wav", "wav"),
+    (audio, "ipod", "aac", "audio/mp4", "m4a"),
+    (audio, "flac", "flac", "audio/flac", "flac"),
+    (audio, "ogg", "libopus", "audio/ogg", "opus"),
+    (audio, "adts", "aac", "audio/aac", "aac"),
+]
+
+
+def dimensions(data: bytes) -> Dimensions:
+    found = sniff(data)
+    assert found is not None
+    return inspect_media(data, found)
+
+
+@pytest.mark.parametrize(("kind", "mime", "extension"), IMAGES)
+def test_images_are_known_and_measured(kind: str, mime: str, extension: str) -> None:
+    data = image(kind)
+    found = sniff(data)
+    assert found is not None
+    assert (found.mime, found.extension, found.family, found.inline) == (mime, extension, "image", True)
+    assert inspect_media(data, found) == Dimensions(64, 48)
+
+
+@pytest.mark.parametrize(("make", "container", "codec", "mime", "extension"), PLAYABLE)
+def test_video_and_audio_are_known_and_measured(make, container, codec, mime, extension) -> None:  # type: ignore[no-untyped-def]
+    data = make(container, codec)
+    found = sniff(data)
+    assert found is not None
+    assert (found.mime, found.extension, found.family, found.inline) == (mime, extension, make.__name__, True)
+    size = inspect_media(data, found)
+    assert (size.width, size.height) == ((64, 48) if make is video else (None, None))
+    assert size.seconds == pytest.approx(1, abs=0.05)
+
+
+async def test_measuring_leaves_the_event_loop_free() -> None:
+    data = image("PNG")
+    found = sniff(data)
+    assert found is not None
+    assert await measured(data, found) == Dimensions(64, 48)
+
+
+def test_mpeg_audio_without_tags_is_known_at_every_rate() -> None:
+    for rate in (44_100, 22_050, 11_025):
+        tagged = audio("mp3", "libmp3lame", rate)
+        bare = tagged[tagged.index(b"\xff", 10) :]
+        found = sniff(bare)
+        assert found is not None
+        assert found.mime == "audio/mpeg"
+
+
+def test_heic_is_measured_by_its_largest_picture() -> None:
+    assert dimensions(heic((512, 512), (4032, 3024), (320, 240))) == Dimensions(4032, 3024)
+    assert sniff(heic((1, 1), brand=b"heix")) is TYPES["image/heic"]
+    assert sniff(heic((1, 1), brand=b"mif1")) is TYPES["image/heic"]
+
+
+@pytest.mark.parametrize("brand", [b"isom", b"iso5", b"iso6", b"mp42", b"avc1", b"dash", b"M4V "])
+def test_the_brands_of_mp4_are_known(brand: bytes) -> None:
+    found = sniff(b"\0\0\0\x14ftyp" + brand + b"\0\0\0\0" + brand + b"\0\0\1\0moov\0\0\0\0")
+    assert found is not None
+    assert found.mime == "video/mp4"
+
+
+@pytest.mark.parametrize(
+    ("data", "mime"),
+    [
+        (b"%PDF-1.7\n1 0 obj", "application/pdf"),
+        (
+            archive("[Content_Types].xml", "_rels/.rels", "word/document.xml"),
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        ),
+        (b"hello", "text/plain"),
+        ("\ufeffhéllo 中文\r\n\t".encode(), "text/plain"),
+        ("中".encode() * HEAD_BYTES, "text/plain"),
+        (b'{"a": [1, 2]}', "application/json"),
+        (b"[1, 2]", "application/json"),
+        (json.dumps([{"n": n} for n in range(5000)]).encode(), "application/json"),
+        (b"{not json}", "text/plain"),
+        (b"[see below] a note", "text/plain"),
+        (b"[" * 8000, "text/plain"),
+        (b"BMW is a car", "text/plain"),
+        (b"GIF89a is a format", "text/plain"),
+        (b"ID3 is a kind of tag", "text/plain"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- a --><svg onload="x()"/>', "image/svg+xml"),
+        (b"<!-- x --><s:svg xmlns:s='http://www.w3.org/2000/svg'/>", "image/svg+xml"),
+        (b"\n  <!DOCTYPE html><p>", "text/html"),
+        (b"<p>hi <script>alert(1)</script>", "text/html"),
+        (b"# Title\n\n<script>alert(1)</script>", "text/html"),
+        (b"<html><body><svg></svg>", "text/html"),
+        (b'<?xml version="1.0"?><rss/>', "application/xml"),
+        (b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><script/></html>', "text/html"),
+    ],
+    ids=range(23),
+)
+def test_documents_and_text_are_known_and_never_inline(data: bytes, mime: str) -> None:
+    found = sniff(data)
+    assert found is not None
+    assert found.mime == mime
+    assert not found.inline
+    assert inspect_media(data, found) == Dimensions()
+
+
+@pytest.mark.parametrize(
+    ("name", "mime"), [("a.md", "text/markdown"), ("a.CSV", "text/csv"), ("a.html", "text/plain"), ("a", "text/plain")]
+)
+def test_a_name_tells_only_harmless_text_apart(name: str, mime: str) -> None:
+    found = sniff(b"a,b\n1,2", name)
+    assert found is not None
+    assert found.mime == mime
+    assert sniff(b"<script>", "a.csv") is TYPES["text/html"]
+    assert sniff(image("PNG"), "a.csv") is TYPES["image/png"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0",
+        b"MZ" + bytes(100),
+        b"\x7fELF" + bytes(100),
+        archive("a.txt"),
+        image("TIFF"),
+        "text".encode("utf-16"),
+        b"text\0with nul",
+        b"\x1b[31mred",
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\x14ftypcrx \0\0\0\0",
+    ],
+    ids=range(11),
+)
+def test_everything_else_is_unknown(data: bytes) -> None:
+    assert sniff(data) is None
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_break_it(data: bytes) -> None:
+    found = sniff(data)
+    if found is not None:
+        assert TYPES[found.mime].family == found.family
+        try:
+            inspect_media(data, found)
+        except InvalidRequest as error:
+            assert error.code in ("invalid_media", "image_too_large")
+
+
+def test_only_the_documented_first_bytes_are_needed() -> None:
+    for make, container, codec, mime, _ in PLAYABLE:
+        found = sniff(make(container, codec)[:HEAD_BYTES])
+        assert found is not None
+        assert found.mime == mime
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("size", [(30_000, 30_000), (10_000, 5_001), (10_000, 12_000)])
+def test_an_image_past_fifty_million_pixels_is_refused_by_its_header(size: tuple[int, int]) -> None:
+    began = time.process_time()
+    with pytest.raises(InvalidRequest) as refused:
+        dimensions(png_header(*size))
+    assert refused.value.code == "image_too_large"
+    assert time.process_time() - began < 0.5
+
+
+def test_an_image_of_too_many_frames_is_refused() -> None:
+    out = io.BytesIO()
+    frames = [Image.new("P", (2, 2), n % 2) for n in range(1001)]
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=10, optimize=False)
+    with pytest.raises(InvalidRequest) as refused:
+        dimensions(out.getvalue())
+    assert refused.value.code == "image_too_large"
+
+
+def test_a_photo_stored_on_its_side_is_measured_as_shown() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert dimensions(image("JPEG", exif=exif)) == Dimensions(48, 64)
+
+
+@pytest.mark.parametrize(
+    ("data", "claimed"),
+    [
+        (image("PNG"), "image/jpeg"),
+        (b"<svg/>", "image/png"),
+        (b"\x89PNG\r\n\x1a\n<script>alert(1)</script>", "image/png"),
+        (image("PNG")[:60], "image/png"),
+        (image("PNG").replace(b"IDAT", b"IDAX"), "image/png"),
+        (video("mp4", "libx264")[:400], "video/mp4"),
+        (video("mp4", "libx264"), "video/webm"),
+        (b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "video/mp4"),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", "audio/mpeg"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "image/heic"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "audio/wav"),
+    ],
+    ids=range(11),
+)
+def test_bytes_that_are_not_what_they_seem_are_refused(data: bytes, claimed: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        inspect_media(data, TYPES[claimed])
+    assert refused.value.code == "invalid_media"
+    assert claimed in refused.value.message
+
+
+def test_only_raster_images_video_and_audio_are_served_inline() -> None:
+    assert {"image/png", "video/mp4", "audio/mpeg"} <= SERVED_INLINE
+    assert not {"image/svg+xml", "text/html", "application/xml", "application/pdf", "text/plain"} & SERVED_INLINE
+
+
+def test_a_known_type_is_found_by_its_name_and_by_a_key_of_ours() -> None:
+    assert known_by("Text/Plain; charset=utf-8") is TYPES["text/plain"]
+    assert known_by("application/x-evil") is None
+    assert known_by(None) is None
+    for known in TYPES.values():
+        assert named(f"images/2026-01/a.b_20260101_000000_00000000.{known.extension}") is known
+    opus = named("audio/2026-01/a.opus")
+    assert opus is not None
+    assert opus.mime == "audio/ogg"
+    assert named("uploads/2026-01/a.bin") is None
