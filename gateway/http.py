@@ -216,7 +216,7 @@ class Outbound:
             if session is self._guarded:
                 _check_literal(target)
             with _translated(begun=False):
-                response = await session.get(target, allow_redirects=False, timeout=self._timeout(self.timeouts.idle))
+                response = await _get(session, target, self._timeout(self.timeouts.idle))
             if response.status not in (301, 302, 303, 307, 308):
                 return _plain(Answer(response))
             url = urljoin(url, response.headers.get("Location", ""))
@@ -265,6 +265,13 @@ class _Refused(OSError):
     """Our guard's no, told apart from the network's."""
 
 
+async def _get(session: aiohttp.ClientSession, url: URL, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+    try:
+        return await session.get(url, allow_redirects=False, timeout=timeout)
+    except aiohttp.InvalidURL as exc:  # `http://127.1/` is a host to some and none to others
+        raise InvalidRequest("not a URL that can be fetched", code="invalid_url") from exc
+
+
 def _check_literal(url: URL) -> None:
     if (url.port or 0) not in PUBLIC_PORTS:
         raise InvalidRequest("the URL's address is not public", code="invalid_url")
@@ -304,19 +311,37 @@ def _translated(*, begun: bool) -> Iterator[None]:
         yield
     except GatewayError:
         raise
-    except aiohttp.ClientConnectorError as exc:
-        if isinstance(exc.os_error, _Refused):
-            raise InvalidRequest("the URL's address is not public", code="invalid_url") from exc
-        raise UpstreamUnreachable(detail=str(exc.os_error), sent="no") from exc
-    except aiohttp.ConnectionTimeoutError as exc:
-        raise UpstreamUnreachable("the upstream could not be reached in time", sent="no") from exc
-    except (TimeoutError, aiohttp.ServerTimeoutError) as exc:
-        raise UpstreamTimeout("the upstream fell silent", sent="unknown") from exc
-    except (aiohttp.InvalidURL, aiohttp.ClientHttpProxyError) as exc:
-        raise UpstreamUnreachable("the upstream's address or proxy cannot be used", sent="no") from exc
-    except (aiohttp.ClientError, OSError) as exc:
-        if begun:
-            raise StreamInterrupted(sent="unknown", detail=type(exc).__name__) from exc
-        raise UpstreamFailed(
-            "the upstream closed the connection before it answered", sent="unknown", detail=type(exc).__name__
-        ) from exc
+    except (aiohttp.ClientError, OSError, ValueError) as exc:
+        raise (_never_sent(exc) or _after_sending(exc, begun)) from exc
+
+
+def _never_sent(exc: Exception) -> GatewayError | None:
+    """The error, where the connection never stood or the request could not be written down."""
+    match exc:
+        case aiohttp.ClientConnectorError(os_error=_Refused()):
+            return InvalidRequest("the URL's address is not public", code="invalid_url")
+        case aiohttp.ClientConnectorError():
+            return UpstreamUnreachable(detail=str(exc.os_error), sent="no")
+        case aiohttp.ConnectionTimeoutError():
+            return UpstreamUnreachable("the upstream could not be reached in time", sent="no")
+        case aiohttp.InvalidURL() | aiohttp.ClientHttpProxyError():
+            return UpstreamUnreachable("the upstream's address or proxy cannot be used", sent="no")
+        case ValueError():
+            return UpstreamUnreachable("the request holds a header that cannot be sent", sent="no")
+        case _:
+            return None
+
+
+def _after_sending(exc: Exception, begun: bool) -> GatewayError:
+    detail = type(exc).__name__
+    match exc:
+        case TimeoutError():
+            return UpstreamTimeout("the upstream fell silent", sent="unknown")
+        case _ if begun:
+            return StreamInterrupted(sent="unknown", detail=detail)
+        case aiohttp.ClientResponseError():
+            return UpstreamGarbled("the upstream's answer is not HTTP", sent="unknown", detail=exc.message)
+        case _:
+            return UpstreamFailed(
+                "the upstream closed the connection before it answered", sent="unknown", detail=detail
+            )

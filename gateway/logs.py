@@ -11,6 +11,8 @@ import structlog
 
 from gateway.config import LogConfig
 
+_encoder = msgspec.json.Encoder(enc_hook=repr)
+
 
 def configure(config: LogConfig) -> None:
     """Set the process up. Our lines and the libraries' go to standard error; theirs only from a warning up."""
@@ -28,10 +30,12 @@ def configure(config: LogConfig) -> None:
             structlog.dev.ConsoleRenderer() if as_text else structlog.processors.JSONRenderer(serializer=_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+        if as_text
+        else structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
 
 
-def _json(value: Any, **_: Any) -> str:
-    return msgspec.json.encode(value, enc_hook=repr).decode()
+def _json(value: Any, **_: Any) -> bytes:
+    return _encoder.encode(value)

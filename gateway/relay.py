@@ -26,10 +26,12 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.http import Timeouts
+from gateway.patience import Patience
 from gateway.types import (
     Account,
     AnyRequest,
     Candidate,
+    ChatRequest,
     Event,
     Frame,
     Kind,
@@ -124,22 +126,23 @@ class Relay:
     async def open(self, work: Work) -> Relayed:
         """Carry a streaming operation to its first event. Raises what ended the last attempt."""
         operation = OPERATION_OF[work.kind]
-        limit = self.timeouts.first_event if operation == "chat" else self.timeouts.total
+        streams = isinstance(work.request, ChatRequest) and work.request.stream
+        limit = self.timeouts.first_event if streams else self.timeouts.total
 
         async def attempt(upstream: Upstream, request: AnyRequest, account: Account) -> tuple[Events, Event]:
             events: Events = getattr(upstream, operation)(request, account)
             try:
-                return events, await within(anext(events), limit)
-            except StopAsyncIteration:
-                raise UpstreamGarbled("the upstream's answer was empty") from None
+                return events, await _first(events, patience, limit)
             except BaseException:
+                patience.close()
                 await events.aclose()
                 raise
 
+        patience = Patience()
         (events, first), candidate, lease = await self._attempts(work, operation, attempt)
         relayed = Relayed(work, candidate, lease.account)
         relayed.passed = isinstance(first, Frame | Whole)
-        relayed.events = self._committed(work, relayed, lease, events, first)
+        relayed.events = self._committed(work, relayed, lease, events, first, patience)
         return relayed
 
     async def ask(self, work: Work) -> Served:
@@ -204,10 +207,10 @@ class Relay:
     # --- after commit ---
 
     async def _committed(
-        self, work: Work, relayed: Relayed, lease: Lease, events: Events, first: Event
+        self, work: Work, relayed: Relayed, lease: Lease, events: Events, first: Event, patience: Patience
     ) -> AsyncGenerator[Event]:
         """The events from the first on; whatever ends them, the lease goes back and the usage is recorded."""
-        deadline = work.started + self.timeouts.total
+        deadline, idle = work.started + self.timeouts.total, self.timeouts.idle
         failure: GatewayError | None = None
         event = first
         try:
@@ -217,21 +220,27 @@ class Relay:
                 elif type(event) is MediaReady:
                     event = MediaReady(await self._kept(work, relayed, event.media))
                 yield event
+                patience.until(min(idle, deadline - time.monotonic()))
                 try:
-                    event = await within(anext(events), min(self.timeouts.idle, deadline - time.monotonic()))
+                    event = await anext(events)
                 except StopAsyncIteration:
                     break
+                patience.rest()
         except GatewayError as error:
             failure = error
             error.upstream, error.account = relayed.candidate.upstream, relayed.account.id
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            failure = ClientLeft()
-            raise
+            if not patience.spent():
+                failure = ClientLeft()
+                raise
+            failure = _fell_silent(idle)
+            raise failure from None
         except BaseException:
             failure = GatewayError()
             raise
         finally:
+            patience.close()
             if isinstance(failure, ClientLeft):
                 lease.abandon()
             else:
@@ -309,10 +318,29 @@ def may_try_elsewhere(error: GatewayError, operation: Operation) -> bool:
     return operation in FREE_TO_REPEAT
 
 
+async def _first(events: Events, patience: Patience, limit: float) -> Event:
+    """The event that commits."""
+    patience.until(limit)
+    try:
+        return await anext(events)
+    except StopAsyncIteration:
+        raise UpstreamGarbled("the upstream's answer was empty") from None
+    except asyncio.CancelledError:
+        if not patience.spent():
+            raise
+        raise _fell_silent(limit) from None
+    finally:
+        patience.rest()
+
+
+def _fell_silent(seconds: float) -> UpstreamTimeout:
+    return UpstreamTimeout(f"the upstream did not answer within {max(0, seconds):.0f} s", sent="unknown")
+
+
 async def within(awaitable: Awaitable[T], seconds: float) -> T:
     """Await with a limit of the gateway's own. Raises UpstreamTimeout; whether it was sent is then unknown."""
     try:
         async with asyncio.timeout(seconds):
             return await awaitable
     except TimeoutError as exc:
-        raise UpstreamTimeout(f"the upstream did not answer within {max(0, seconds):.0f} s", sent="unknown") from exc
+        raise _fell_silent(seconds) from exc

@@ -63,6 +63,8 @@ class FrameBuffer:
         self._parts.append(chunk)
 
     def _with_lf(self, chunk: bytes) -> bytes:
+        if not chunk:
+            return chunk
         if self._after_cr and chunk.startswith(b"\n"):
             chunk = chunk[1:]
         self._after_cr = chunk.endswith(b"\r")

@@ -48,8 +48,7 @@ class ChatRef(msgspec.Struct, frozen=True):
     parent_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """Text from messages. Keeps the caller's whole body: an upstream of the same dialect gets every field."""
 
     model: str
@@ -62,7 +61,7 @@ class ChatRequest:
     """Set when the conversation goes on at the account that holds it: send only the last turn."""
     inputs: tuple[Input, ...] = ()
     """Files named in the last user message, staged for the upstream if it takes uploads."""
-    hints: Mapping[str, str] = field(default_factory=dict)
+    hints: Mapping[str, str] = {}
     """Request headers that an upstream declares it reads (`Upstream.reads_headers`)."""
 
 
@@ -153,13 +152,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True):
 
 
 AnyRequest = (
-    ChatRequest
-    | ImageRequest
-    | VideoRequest
-    | SpeechRequest
-    | MusicRequest
-    | EmbeddingRequest
-    | TranscriptionRequest
+    ChatRequest | ImageRequest | VideoRequest | SpeechRequest | MusicRequest | EmbeddingRequest | TranscriptionRequest
 )
 
 
@@ -185,13 +178,11 @@ class Media:
     asset_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningDelta:
+class ReasoningDelta(msgspec.Struct, frozen=True):
     text: str
 
 
@@ -204,8 +195,7 @@ class ToolCallDelta:
     arguments: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     percent: float
     """0 to 100, never falling."""
 
@@ -217,8 +207,7 @@ class PartialImage:
     mime: str = "image/png"
 
 
-@dataclass(frozen=True, slots=True)
-class MediaReady:
+class MediaReady(msgspec.Struct, frozen=True):
     media: Media
 
 
@@ -237,27 +226,23 @@ class Usage:
     """True when the gateway counted because the upstream told nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     reason: FinishReason = "stop"
 
 
-@dataclass(frozen=True, slots=True)
-class InConversation:
+class InConversation(msgspec.Struct, frozen=True):
     """The upstream's names for this turn: what goes into `ChatRequest.chat` to go on after it."""
 
     chat: ChatRef
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One or more whole SSE frames in the OpenAI chat dialect, to be passed on as they are."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(msgspec.Struct, frozen=True):
     """A whole `chat.completion` in the OpenAI dialect, to be passed on as it is."""
 
     body: bytes
@@ -386,8 +371,7 @@ class Principal:
     role: Literal["admin", "developer", "viewer"] = "developer"
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRecord:
+class UsageRecord(msgspec.Struct, frozen=True):
     """One request, as accounted for."""
 
     at: float

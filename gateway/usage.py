@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import structlog
 from sqlalchemy import insert
 
@@ -58,6 +58,6 @@ class Meter:
 
 
 def _row(record: UsageRecord) -> dict[str, Any]:
-    row = asdict(record)
+    row = msgspec.structs.asdict(record)
     row["account_id"] = row.pop("account")
     return row

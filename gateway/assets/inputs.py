@@ -12,7 +12,7 @@ import base64
 import binascii
 import hashlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -103,7 +103,7 @@ class Inputs:
 
     async def _staged_chat(self, request: ChatRequest, upstream: Upstream, model: str, account: Account) -> ChatRequest:
         if request.model != model:
-            request = replace(request, model=model)
+            request = msgspec.structs.replace(request, model=model)
         uploads = "upload" in upstream.operations()
         raw = bytes(request.body["messages"])
         if not uploads and FILES.encode() not in raw:
@@ -111,9 +111,11 @@ class Inputs:
         turns = openai_chat.messages(request)
         if not uploads:
             body = {**request.body, "messages": msgspec.Raw(msgspec.json.encode(await self._inlined(turns)))}
-            return replace(request, body=body)
+            return msgspec.structs.replace(request, body=body)
         named = [*_files_of(turns[-1]), *request.inputs]
-        return replace(request, inputs=tuple([await self._staged_input(found, upstream, account) for found in named]))
+        return msgspec.structs.replace(
+            request, inputs=tuple([await self._staged_input(found, upstream, account) for found in named])
+        )
 
     async def _inlined(self, turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for turn in turns:

@@ -66,7 +66,8 @@ class Database:
             await self.close()
             if self._file:
                 raise ConfigError(f"database_url: cannot use {self._file}: {error.detail}") from error
-            raise DatabaseUnavailable(f"cannot use {self.url!r}: {error.detail}", detail=error.detail) from error
+            place = self.url.set(query={}).render_as_string(hide_password=True)
+            raise DatabaseUnavailable(f"cannot use {place}: {error.detail}", detail=error.detail) from error
         except BaseException:
             await self.close()
             raise
@@ -86,7 +87,8 @@ class Database:
         """One transaction: committed at the end of the block, rolled back if the block raises or is cancelled.
 
         On SQLite the write lock is taken first, so no statement fails for having read before it. A commit under way
-        is waited for even when cancelled. Raises DatabaseUnavailable; integrity errors come as SQLAlchemy's own.
+        is waited for even when cancelled. Await nothing but the database inside: on SQLite everyone else waits for it.
+        Raises DatabaseUnavailable; integrity errors come as SQLAlchemy's own.
         """
         async with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection

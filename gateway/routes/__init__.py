@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from gateway.routes import audio, chat, embeddings, files, images, models, status, tasks
 
@@ -52,4 +53,18 @@ TABLE = (
 
 def router() -> Router:
     """The table as a router. GET answers HEAD too; a path with another slash at its end is another path."""
-    return Router([Route(path, endpoint, methods=[method]) for method, path, endpoint in TABLE], redirect_slashes=False)
+    routes = [Route(path, _Answering(endpoint), methods=[method]) for method, path, endpoint in TABLE]
+    return Router(routes, redirect_slashes=False)
+
+
+class _Answering:
+    """An endpoint as an ASGI application: the door catches what it raises, so nothing stands between."""
+
+    __slots__ = ("_endpoint",)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._endpoint(Request(scope, receive, send))
+        await answer(scope, receive, send)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -48,12 +47,12 @@ async def _answer(request: Request, asked: native.Body, body: native.Body, diale
     if resolved.kind != "t2t":
         return await media_chat.answer(request, asked, chat, resolved.kind, dialect)
     if hints := hints_of(request):
-        chat = replace(chat, hints=hints)
+        chat = msgspec.structs.replace(chat, hints=hints)
     names = native.names(asked)
     if names is None and not dialect.native:
         with connected(request):
             relayed = await house_of(request).relay.open(work(request, "t2t", chat, resolved.candidates))
-        return await _told(request, chat, relayed, aiter(relayed), {})
+            return await _told(request, chat, relayed, aiter(relayed), {})
     return await _turn(request, chat, resolved, names or native.Names(None, None))
 
 
@@ -67,9 +66,9 @@ async def _turn(request: Request, chat: ChatRequest, resolved: Resolved, names: 
         if relayed is None:
             whole = _with_earlier(chat, conversation, added)
             relayed = await house.relay.open(work(request, "t2t", whole, resolved.candidates))
-    turn = Turn(added, chat.model or relayed.candidate.card.id, relayed.candidate.upstream, relayed.account.id)
-    extra = native.names_json(conversation.chat_id, conversation.response_id)
-    return await _told(request, chat, relayed, _kept(request, relayed, conversation, turn), extra)
+        turn = Turn(added, chat.model or relayed.candidate.card.id, relayed.candidate.upstream, relayed.account.id)
+        extra = native.names_json(conversation.chat_id, conversation.response_id)
+        return await _told(request, chat, relayed, _kept(request, relayed, conversation, turn), extra)
 
 
 async def _held(request: Request, chat: ChatRequest, resolved: Resolved, conversation: Conversation) -> Relayed | None:
@@ -77,7 +76,7 @@ async def _held(request: Request, chat: ChatRequest, resolved: Resolved, convers
     at = tuple(found for found in resolved.candidates if found.upstream == conversation.upstream)
     if conversation.ref is None or not at:
         return None
-    held = work(request, "t2t", replace(chat, chat=conversation.ref), at[:1])
+    held = work(request, "t2t", msgspec.structs.replace(chat, chat=conversation.ref), at[:1])
     held.only = conversation.account
     try:
         return await house_of(request).relay.open(held)
@@ -90,7 +89,7 @@ def _with_earlier(chat: ChatRequest, conversation: Conversation, added: list[dic
     if not conversation.earlier:
         return chat
     turns = msgspec.Raw(msgspec.json.encode([*conversation.earlier, *added]))
-    return replace(chat, body={**chat.body, "messages": turns})
+    return msgspec.structs.replace(chat, body={**chat.body, "messages": turns})
 
 
 async def _kept(request: Request, relayed: Relayed, conversation: Conversation, turn: Turn) -> AsyncGenerator[Event]:
@@ -106,12 +105,11 @@ async def _told(
 ) -> Answered:
     headers = relayed_by(request, relayed)
     model = chat.model or relayed.candidate.card.id
-    heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), model, extra)
+    heading = Heading(f"chatcmpl-{random.getrandbits(96):024x}", int(time.time()), model, extra)
     if chat.stream:
         return stream(request, _frames(chat, relayed, events, heading), headers, DONE)
-    with connected(request):
-        async with aclosing(relayed):
-            folded = await openai_chat.fold(events)
+    async with aclosing(relayed):
+        folded = await openai_chat.fold(events)
     return Answer(openai_chat.completion(folded, heading), headers=headers)
 
 

@@ -6,7 +6,7 @@ One pure ASGI layer around the router. Nothing behind it has to remember to chec
 from __future__ import annotations
 
 import asyncio
-import secrets
+import random
 import time
 from typing import Any
 
@@ -41,7 +41,7 @@ class Front:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = f"req_{secrets.token_hex(12)}"
+        request_id = f"req_{random.getrandbits(96):024x}"
         facts: dict[str, Any] = {}
         scope["app"] = self.house
         scope["state"] = {"request_id": request_id, "log": facts}

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 DEEPEST = 64
+SEARCHED = 24
+"""Characters of a text that a pattern with repeats inside repeats may be searched in: its time doubles with each."""
+_NESTED = re.compile(r"[*+}?|].*\)[*+{]", re.DOTALL)
 _TYPES: dict[str, Callable[[Any], bool]] = {
     "null": lambda value: value is None,
     "boolean": lambda value: isinstance(value, bool),
@@ -151,7 +154,9 @@ def _string(value: str, schema: Mapping[str, Any]) -> bool:
 
 
 def found(pattern: str, text: str) -> bool:
-    """Whether a schema's pattern is found in a text; ValueError if Python cannot read the pattern."""
+    """Whether a schema's pattern is found in a text; ValueError if Python cannot read it, or might search for ever."""
+    if len(text) > SEARCHED and _NESTED.search(pattern):
+        raise ValueError(f"the pattern {pattern!r} repeats repeats: it could take for ever on a text this long")
     try:
         return re.search(pattern, text) is not None
     except re.error as error:

@@ -27,6 +27,8 @@ SMOOTH, PLAIN = 24, 12
 """Frames a second, of small short films and of all others."""
 SMOOTH_BUDGET = 120 * 1280 * 720
 """Pixels in all that a film may have to be a smooth one."""
+FINEST = 1920 * 1080
+"""Pixels a frame is painted with at most; larger films are enlarged, as their layers would fill the memory."""
 BT709 = 1
 MUSIC_BLOCK = 8192
 """Samples of the soundtrack that are encoded at once."""
@@ -55,8 +57,11 @@ def shoot(
         raise ValueError(f"a film of {seconds} s is outside 0–{LONGEST:.0f} s")
     width, height = width // 2 * 2, height // 2 * 2
     rate = pace(width, height, seconds)
-    stage = Stage(prompt, seed=seed, width=width, height=height, seconds=seconds, first=first, last=last)
-    return _developed(stage, rate, max(1, round(seconds * rate)), play(prompt, seed=seed, seconds=seconds))
+    scale = min(1.0, math.sqrt(FINEST / (width * height)))
+    painted = max(16, round(width * scale)), max(16, round(height * scale))
+    stage = Stage(prompt, seed=seed, width=painted[0], height=painted[1], seconds=seconds, first=first, last=last)
+    music = play(prompt, seed=seed, seconds=seconds)
+    return _developed(stage, (width, height), rate, max(1, round(seconds * rate)), music)
 
 
 def pace(width: int, height: int, seconds: float) -> int:
@@ -64,12 +69,12 @@ def pace(width: int, height: int, seconds: float) -> int:
     return SMOOTH if width * height * seconds * SMOOTH <= SMOOTH_BUDGET else PLAIN
 
 
-def _developed(stage: Stage, rate: int, frames: int, music: Iterator[array[int]]) -> bytes:
+def _developed(stage: Stage, size: tuple[int, int], rate: int, frames: int, music: Iterator[array[int]]) -> bytes:
     import av
 
     out = io.BytesIO()
     with av.open(out, "w", format="mp4", options={"moov_size": str(_index_size(frames, rate))}) as file:
-        picture, sound = _picture_track(file, stage.size, rate), _sound_track(file)
+        picture, sound = _picture_track(file, size, rate), _sound_track(file)
         soundtrack, played = _blocks(music), 0
         for number in range(frames):
             _expose(file, picture, stage, number, frames)
@@ -89,7 +94,7 @@ def _expose(file: OutputContainer, track: VideoStream, stage: Stage, number: int
 
     image = stage.frame(number / max(1, frames - 1))
     picture = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
-    frame: av.VideoFrame = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
+    frame: av.VideoFrame = picture.reformat(track.width, track.height, "yuv420p", dst_colorspace="ITU709")
     frame.pts, frame.time_base = number, Fraction(1, round(track.average_rate or 1))
     file.mux(track.encode(frame))
 

@@ -11,6 +11,17 @@ VIDEO: frozenset[Kind] = frozenset({"t2v", "i2v", "flf2v", "ref2v"})
 IMAGE: frozenset[Kind] = frozenset({"t2i", "i2i"})
 ANY: frozenset[Kind] = frozenset(get_args(Kind))
 
+OWN: dict[str, frozenset[Kind]] = {
+    "chat": frozenset({"t2t"}),
+    "image": IMAGE,
+    "video": VIDEO,
+    "speech": frozenset({"tts"}),
+    "music": frozenset({"t2m"}),
+    "embedding": frozenset({"embedding"}),
+    "transcription": frozenset({"transcription"}),
+}
+"""The sandbox's own models: what follows `sandbox-` in their names, and what they do."""
+
 KINDS_BY_NAME: tuple[tuple[str, frozenset[Kind]], ...] = (
     (r"t2i|i2i|text-?to-?image", IMAGE),
     (r"t2v|i2v|flf2v|r2v|ref2v|s2v|video", VIDEO),

@@ -10,7 +10,7 @@ import string
 from random import Random
 
 SPARE = 4
-"""How many repeats beyond the least an open `*`, `+` or `{n,}` may get."""
+"""How many repeats beyond the least an open `*`, `+` or `{n,}` gets unless more are needed."""
 DEEPEST = 50
 LONGEST = 10_000
 CLASSES = {
@@ -25,9 +25,12 @@ CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
 PRINTABLE = string.ascii_letters + string.digits + " !#$%&()*+,-./:;<=>?@[]^_{|}~\"'\\`"
 
 
-def matching(pattern: str, chance: Random) -> str:
-    """A text that `pattern` is found in. Raises ValueError for a pattern beyond this module."""
-    writer = _Writer(pattern, chance)
+def matching(pattern: str, chance: Random, *, spare: int = SPARE) -> str:
+    """A text that `pattern` is found in; open repeats go up to `spare` times beyond their least.
+
+    Raises ValueError for a pattern beyond this module.
+    """
+    writer = _Writer(pattern, chance, min(spare, LONGEST))
     text = writer.choice()
     if writer.at < len(pattern):
         raise ValueError(f"the pattern {pattern!r} has a ')' too many")
@@ -37,8 +40,8 @@ def matching(pattern: str, chance: Random) -> str:
 class _Writer:
     """Reads the pattern once, from left to right, and writes as it reads."""
 
-    def __init__(self, pattern: str, chance: Random) -> None:
-        self.pattern, self.chance = pattern, chance
+    def __init__(self, pattern: str, chance: Random, spare: int) -> None:
+        self.pattern, self.chance, self.spare = pattern, chance, spare
         self.at = self.depth = 0
 
     def choice(self) -> str:
@@ -82,12 +85,15 @@ class _Writer:
         mark = self._peek()
         if mark in ("*", "+", "?"):
             self.at += 1
-            bounds = {"*": (0, SPARE), "+": (1, 1 + SPARE), "?": (0, 1)}[mark]
+            bounds = {"*": (0, self.spare), "+": (1, 1 + self.spare), "?": (0, 1)}[mark]
         elif mark == "{" and (end := self.pattern.find("}", self.at)) > 0 and self.pattern[self.at + 1].isdigit():
             low, comma, high = self.pattern[self.at + 1 : end].partition(",")
             self.at = end + 1
             least = min(int(low), LONGEST)
-            bounds = least, min(int(high), least + 8) if high else least + SPARE if comma else least
+            bounds = (
+                least,
+                min(int(high), least + max(8, self.spare)) if high else least + self.spare if comma else least,
+            )
         else:
             return 1, 1
         if self._peek() in ("?", "+"):

@@ -11,6 +11,7 @@ from gateway.sandbox.conformity import bounds, conforms, item_schemas, parts_for
 from gateway.sandbox.dice import dice
 from gateway.sandbox.expansion import Plain, expansions, merged
 from gateway.sandbox.gleaning import SPARE, formatted, numbers_in, text_for
+from gateway.sandbox.pattern import SPARE as SPARE_REPEATS
 from gateway.sandbox.pattern import matching
 
 ATTEMPTS = 4
@@ -137,7 +138,7 @@ class Maker:
 
     def _string(self, plain: Plain, name: str) -> str:
         if "pattern" in plain:
-            return matching(plain["pattern"], self.chance)
+            return self._patterned(plain)
         made = formatted(str(plain.get("format", "")), self.hint, self.chance)
         if made is not None:
             return made
@@ -146,6 +147,13 @@ class Maker:
         while len(text) < least:
             text += f" {self.chance.choice(SPARE)}"
         return text if len(text) <= most else text[: max(least, int(most))]
+
+    def _patterned(self, plain: Plain) -> str:
+        least, most = plain.get("minLength", 0), plain.get("maxLength", math.inf)
+        spare = int(min(max(SPARE_REPEATS, 2 * least), most))
+        made = [matching(plain["pattern"], self.chance, spare=spare) for _ in range(TRIES)]
+        # The shortest that will do: short texts are quick to check against any pattern.
+        return min(made, key=lambda text: (not least <= len(text) <= most, len(text)))
 
     # --- arrays and objects ---
 

@@ -138,17 +138,33 @@ class Stage:
 
 
 def _flattened(layers: Iterable[Layer]) -> Iterator[Layer]:
-    """The same layers, with those that move together pressed into the sheet that hides all behind it."""
+    """The same layers, with neighbours that move together pressed into one."""
     held: Layer | None = None
     for layer in layers:
-        if held and held.image.mode == "RGB" and (layer.depth, layer.rise) == (held.depth, held.rise):
-            held.image.paste(layer.image, (layer.left - held.left, layer.top - held.top), layer.image)
+        if held and (layer.depth, layer.rise) == (held.depth, held.rise):
+            held = _pressed(held, layer)
             continue
         if held:
             yield held
         held = layer
     if held:
         yield held
+
+
+def _pressed(below: Layer, above: Layer) -> Layer:
+    from PIL import Image
+
+    if above.image.mode == "RGB" or below.image.mode == "RGB":
+        mask = above.image if above.image.mode == "RGBA" else None
+        below.image.paste(above.image, (above.left - below.left, above.top - below.top), mask)
+        return below
+    left, top = min(below.left, above.left), min(below.top, above.top)
+    right = max(layer.left + layer.image.width for layer in (below, above))
+    bottom = max(layer.top + layer.image.height for layer in (below, above))
+    sheet = Image.new("RGBA", (right - left, bottom - top))
+    sheet.paste(below.image, (below.left - left, below.top - top))
+    sheet.alpha_composite(above.image, (above.left - left, above.top - top))
+    return replace(below, image=sheet, left=left, top=top)
 
 
 def _parts(layer: Layer, seen: int) -> Iterator[Layer]:

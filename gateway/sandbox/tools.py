@@ -176,7 +176,7 @@ def _fitting(asked: str, tools: Sequence[Tool]) -> tuple[Tool, ...]:
 
 
 def _names(asked: str, said: frozenset[str], tool: Tool) -> bool:
-    telling = _words(_CAMEL.sub(" ", tool.name)) - _VERBS
+    telling = _words(_CAMEL.sub(" ", tool.name)) - _VERBS - _PLAIN
     outright = re.search(rf"(?<!\w){re.escape(tool.name)}(?!\w)", asked, re.IGNORECASE)
     return bool(outright) or (bool(telling) and telling <= said)
 

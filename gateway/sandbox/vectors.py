@@ -12,6 +12,7 @@ from zlib import crc32
 
 GRAM = 3
 _WORDS = re.compile(r"[^\W_]+")
+_IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _MIXER, _MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
 
 
@@ -43,10 +44,9 @@ def _features(text: str) -> Iterator[tuple[str, float]]:
         padded = f" {word} "
         for at in range(len(padded) - GRAM + 1):
             yield padded[at : at + GRAM], 0.3
-        if not word.isascii():
-            # Scripts without spaces arrive as one long word: their characters are its words.
-            for character in word:
-                yield character, 0.5
+        # Ideographs are written without spaces and arrive as one long word: each is a word itself.
+        for ideograph in _IDEOGRAPHS.findall(word):
+            yield ideograph, 0.5
     for first, second in pairwise(words):
         yield f"{first} {second}", 0.5
 

@@ -9,6 +9,7 @@ of `gateway.errors`.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from functools import cache
 from typing import ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
@@ -106,6 +107,7 @@ class Upstream:
         self.http = http
 
     @classmethod
+    @cache
     def operations(cls) -> frozenset[Operation]:
         """What this provider can do, read off the methods it has."""
         return frozenset(op for op in OPERATIONS if getattr(cls, op) is not getattr(Upstream, op))

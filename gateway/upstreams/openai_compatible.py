@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import aiohttp
@@ -172,7 +172,7 @@ class OpenAICompatible(Upstream):
             raise self._refused(reply, account)
         check_utf8(reply.body)
         seen = see(reply.body)
-        if seen.failed or not seen.choices:
+        if seen.error is not None or not seen.choices:
             raise self._refused(reply, account)
         return seen
 
@@ -233,12 +233,7 @@ class OpenAICompatible(Upstream):
 
     async def transcribe(self, request: TranscriptionRequest, account: Account) -> Transcription:
         form = _form([("model", request.model), *request.fields])
-        form.add_field(
-            "file",
-            request.data,
-            filename=_file_name(request.name),
-            content_type=request.mime or "application/octet-stream",
-        )
+        form.add_field("file", request.data, filename=_file_name(request.name), content_type=_type(request.mime))
         path = "audio/translations" if request.translate else "audio/transcriptions"
         reply = await self._send_form(path, account, form)
         if reply.content_type == "text/html":
@@ -316,8 +311,8 @@ class OpenAICompatible(Upstream):
 def _made_way(account: Account, extra: Mapping[str, str]) -> _Way:
     bare = {"Authorization": f"Bearer {account.credential}"} if account.credential else {}
     bare.update(extra)
-    base = account.base_url or OpenAICompatible.base_url
-    return _Way(base, _url(base, "chat/completions"), bare, {**bare, "Content-Type": "application/json"})
+    chat = _url(account.base_url, "chat/completions")
+    return _Way(account.base_url, chat, bare, {**bare, "Content-Type": "application/json"})
 
 
 @contextmanager
@@ -335,7 +330,7 @@ def _cuts_judged(frames: PassingFrames) -> Iterator[None]:
             raise
 
 
-@cache
+@lru_cache(1024)
 def _url(base: str, path: str) -> URL:
     return URL(f"{base}/{path}")
 

@@ -10,19 +10,20 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, contextmanager, suppress
+from functools import partial
 from typing import ClassVar, ParamSpec, TypeVar
 
 import msgspec
 from pydantic import Field, field_validator
 
 from gateway.errors import (
-    AccountError,
     GenerationFailed,
     InvalidRequest,
     JobLost,
+    RefusedByUpstream,
     TaskExpired,
-    UpstreamError,
     UpstreamRefusedParameter,
     UpstreamTimeout,
 )
@@ -31,7 +32,7 @@ from gateway.sandbox import dialogue, faults, hearing, inline, names, picture, s
 from gateway.sandbox.dialogue import Answer
 from gateway.sandbox.dice import dice
 from gateway.sandbox.faults import Fault
-from gateway.sandbox.names import IMAGE, VIDEO
+from gateway.sandbox.names import IMAGE, OWN, VIDEO
 from gateway.sandbox.shot import Shot, carried, developed
 from gateway.types import (
     Account,
@@ -64,6 +65,11 @@ from gateway.wire import body
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Events = AsyncGenerator[Event]
+Hints = Mapping[str, str]
+
+STUDIO = ThreadPoolExecutor(2, "sandbox")
+"""Where pictures, films and sound are made: few at a time, and never in the threads that everybody shares."""
 
 MAX_IMAGES = 10
 BEATS = (10, 30, 50, 70, 90)
@@ -140,15 +146,7 @@ class Sandbox(Upstream):
         """Unix seconds."""
 
     def cards(self) -> Sequence[ModelCard]:
-        return (
-            self._card("sandbox-chat", frozenset({"t2t"}), "Sandbox Chat"),
-            self._card("sandbox-image", IMAGE, "Sandbox Image"),
-            self._card("sandbox-video", VIDEO, "Sandbox Video"),
-            self._card("sandbox-speech", frozenset({"tts"}), "Sandbox Speech"),
-            self._card("sandbox-music", frozenset({"t2m"}), "Sandbox Music"),
-            self._card("sandbox-embedding", frozenset({"embedding"}), "Sandbox Embedding"),
-            self._card("sandbox-transcription", frozenset({"transcription"}), "Sandbox Transcription"),
-        )
+        return tuple(self._card(f"sandbox-{what}", kinds, f"Sandbox {what.title()}") for what, kinds in OWN.items())
 
     def adopt(self, model: str, kind: Kind | None) -> ModelCard | None:
         """A card for any name: the kinds that the name tells, and `kind` in any case.
@@ -161,7 +159,7 @@ class Sandbox(Upstream):
 
     def _card(self, model: str, kinds: frozenset[Kind], name: str = "", asked: Kind | None = None) -> ModelCard:
         wanted = {asked} if asked else kinds
-        films, pictures = bool(wanted & VIDEO), bool(wanted & IMAGE)
+        takes = (VIDEO, self.options.video_seconds), (IMAGE, self.options.image_seconds)
         return ModelCard(
             model,
             kinds,
@@ -170,22 +168,22 @@ class Sandbox(Upstream):
             vision="t2t" in kinds,
             reasoning="t2t" in kinds,
             max_n=MAX_IMAGES if kinds & IMAGE else 1,
-            estimate=self.options.video_seconds if films else self.options.image_seconds if pictures else None,
+            estimate=next((seconds for kinds, seconds in takes if wanted & kinds), None),
         )
 
     # --- generations ---
 
-    def chat(self, request: ChatRequest, account: Account) -> AsyncGenerator[Event]:
+    def chat(self, request: ChatRequest, account: Account) -> Events:
         throw = request.model, *(bytes(request.body.get(name, b"")) for name in ("messages", "seed"))
         return self._through(self._chat(request), "t2t", request.hints, account, throw)
 
-    def image(self, request: ImageRequest, account: Account) -> AsyncGenerator[Event]:
+    def image(self, request: ImageRequest, account: Account) -> Events:
         return self._through(self._image(request), request.kind, request.hints, account, _seed(request))
 
-    def speech(self, request: SpeechRequest, account: Account) -> AsyncGenerator[Event]:
+    def speech(self, request: SpeechRequest, account: Account) -> Events:
         return self._through(self._speech(request), "tts", request.hints, account, _seed(request))
 
-    def music(self, request: MusicRequest, account: Account) -> AsyncGenerator[Event]:
+    def music(self, request: MusicRequest, account: Account) -> Events:
         return self._through(self._music(request), "t2m", request.hints, account, _seed(request))
 
     async def embed(self, request: EmbeddingRequest, account: Account) -> Embeddings:
@@ -199,12 +197,14 @@ class Sandbox(Upstream):
     async def transcribe(self, request: TranscriptionRequest, account: Account) -> Transcription:
         await self._admit("transcription", request.hints, account, request.data)
         asked = dict(request.fields).get("response_format") or "json"
-        shape = await _made("response_format", hearing.shape, asked)
-        seconds = await _made("file", hearing.length, request.data)
-        body, mime = hearing.transcript(seconds, shape, translated=request.translate)
-        return Transcription(body, mime, Usage(seconds=seconds))
+        with _blamed_on("response_format"):
+            shape = hearing.shape(asked)
+        with _blamed_on("file"):
+            seconds = await _made(hearing.length, request.data)
+        told, mime = hearing.transcript(seconds, shape, translated=request.translate)
+        return Transcription(told, mime, Usage(seconds=seconds))
 
-    async def _chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
+    async def _chat(self, request: ChatRequest) -> Events:
         asked = turn.read(body.decoded(request.body), request.model)
         answer = await asyncio.to_thread(dialogue.answer, asked)
         for event in _told(answer):
@@ -213,19 +213,20 @@ class Sandbox(Upstream):
         yield Usage(answer.input_tokens, answer.output_tokens, reasoning_tokens=answer.reasoning_tokens)
         yield Finish(answer.finish)
 
-    async def _image(self, request: ImageRequest) -> AsyncGenerator[Event]:
-        width, height = await _made("size", sizes.of_image, request.size)
+    async def _image(self, request: ImageRequest) -> Events:
         form = str(request.params.get("output_format") or "png")
-        mime = await _made("output_format", picture.mime, form)
+        with _blamed_on("size"):
+            width, height = sizes.of_image(request.size)
+        with _blamed_on("output_format"):
+            mime = picture.mime(form)
         if not 1 <= request.n <= MAX_IMAGES:
             raise InvalidRequest(f"'n' must be from 1 to {MAX_IMAGES}, not {request.n}", param="n")
-        given = next(iter(await _made("image", inline.images, request.inputs)), None)
+        with _blamed_on("image"):
+            given = next(iter(await _made(inline.images, request.inputs)), None)
 
         async def drawn(seed: int, shrunk: int = 1) -> bytes:
-            wide, high = max(64, width // shrunk), max(64, height // shrunk)
-            return await asyncio.to_thread(
-                picture.draw, request.prompt, seed=seed, width=wide, height=high, reference=given, format=form
-            )
+            size = {"width": max(64, width // shrunk), "height": max(64, height // shrunk)}
+            return await _made(picture.draw, request.prompt, seed=seed, **size, reference=given, format=form)
 
         seed = _seed(request)
         for at, percent in enumerate(BEATS):
@@ -238,25 +239,24 @@ class Sandbox(Upstream):
         yield Usage(words.tokens(request.prompt), request.n * (width * height // 1024), images=request.n)
         yield Finish()
 
-    async def _speech(self, request: SpeechRequest) -> AsyncGenerator[Event]:
-        mime = await _made("response_format", sound.mime, request.format)
-        if not sound.SLOWEST <= request.speed <= sound.FASTEST:
-            limits = f"from {sound.SLOWEST} to {sound.FASTEST}"
-            raise InvalidRequest(f"'speed' must be {limits}, not {request.speed:g}", param="speed")
+    async def _speech(self, request: SpeechRequest) -> Events:
+        with _blamed_on("response_format"):
+            mime = sound.mime(request.format)
         voice, speed, seed = request.voice, request.speed, _seed(request)
-        data = await _made(
-            "input", sound.speak, request.text, voice=voice, speed=speed, format=request.format, seed=seed
-        )
+        if not sound.SLOWEST <= speed <= sound.FASTEST:
+            raise InvalidRequest(f"'speed' must be {sound.SLOWEST} to {sound.FASTEST}, not {speed:g}", param="speed")
+        with _blamed_on("input"):
+            data = await _made(sound.speak, request.text, voice=voice, speed=speed, format=request.format, seed=seed)
         yield MediaReady(Media("audio", mime, data=data))
         yield Usage(characters=len(request.text))
         yield Finish()
 
-    async def _music(self, request: MusicRequest) -> AsyncGenerator[Event]:
-        mime = await _made("format", sound.mime, request.format)
-        seconds = 20.0 if request.seconds is None else request.seconds
-        data = await _made(
-            "seconds", sound.compose, request.prompt, seed=_seed(request), seconds=seconds, format=request.format
-        )
+    async def _music(self, request: MusicRequest) -> Events:
+        with _blamed_on("format"):
+            mime = sound.mime(request.format)
+        seed, seconds = _seed(request), 20.0 if request.seconds is None else request.seconds
+        with _blamed_on("seconds"):
+            data = await _made(sound.compose, request.prompt, seed=seed, seconds=seconds, format=request.format)
         yield MediaReady(Media("audio", mime, data=data, seconds=seconds))
         yield Usage(words.tokens(request.prompt), seconds=seconds)
         yield Finish()
@@ -268,8 +268,10 @@ class Sandbox(Upstream):
         seconds = 5.0 if request.seconds is None else request.seconds
         if not 1 <= seconds <= 30:
             raise UpstreamRefusedParameter(f"'seconds' must be from 1 to 30, not {seconds:g}", param="seconds")
-        width, height = await _made("size", sizes.of_video, request.size)
-        first, last = await _made("image", inline.ends, request.kind, request.inputs)
+        with _blamed_on("size"):
+            width, height = sizes.of_video(request.size)
+        with _blamed_on("image"):
+            first, last = await _made(inline.ends, request.kind, request.inputs)
         if fault and fault.name == "lost_create":
             raise UpstreamTimeout("the upstream did not say whether it made the job", sent="unknown")
         shot = Shot(
@@ -297,7 +299,7 @@ class Sandbox(Upstream):
                 return JobUpdate("expired", error=TaskExpired("the sandbox let this job expire, as it was told to"))
         if done < 1:
             return JobUpdate("queued" if done < 0.1 else "running", 99 * done, eta_seconds=shot.takes * (1 - done))
-        data = await asyncio.to_thread(developed, shot)
+        data = await _made(developed, shot)
         media = Media("video", "video/mp4", data=data, width=shot.width, height=shot.height, seconds=shot.seconds)
         return JobUpdate("succeeded", 100, (media,), usage=Usage(seconds=shot.seconds))
 
@@ -325,28 +327,22 @@ class Sandbox(Upstream):
 
     # --- faults ---
 
-    def _met(self, kind: Kind, hints: Mapping[str, str], account: Account, throw: object) -> Fault | None:
+    def _met(self, kind: Kind | None, hints: Hints, account: Account, throw: object) -> Fault | None:
         """The fault that strikes this request. Raises at once what comes instead of any answer."""
-        asked = [faults.parse(line) for line in (hints.get(faults.HEADER), _own_fault(account)) if line]
+        own = account.options.fault if isinstance(account.options, SandboxAccount) else None
+        asked = [faults.parse(line) for line in (hints.get(faults.HEADER), own) if line]
         fault = next((fault for fault in asked if fault.strikes(kind=kind, account=account.name, throw=throw)), None)
         if fault and (error := faults.refusal(fault, now=self.clock())):
             raise error
         return fault
 
-    async def _admit(self, kind: Kind, hints: Mapping[str, str], account: Account, throw: object) -> Fault | None:
+    async def _admit(self, kind: Kind, hints: Hints, account: Account, throw: object) -> Fault | None:
         """For what has no events: whatever strikes between them strikes now."""
         fault = self._met(kind, hints, account, throw)
         await faults.strike(fault, fault.after if fault else 0)
         return fault
 
-    async def _through(
-        self,
-        events: AsyncGenerator[Event],
-        kind: Kind,
-        hints: Mapping[str, str],
-        account: Account,
-        throw: object,
-    ) -> AsyncGenerator[Event]:
+    async def _through(self, events: Events, kind: Kind, hints: Hints, account: Account, throw: object) -> Events:
         """The events as far as a fault lets them through."""
         async with aclosing(events):
             fault, passed = self._met(kind, hints, account, throw), 0
@@ -358,16 +354,8 @@ class Sandbox(Upstream):
 
     def _visit(self, account: Account, job: str = "") -> None:
         """For polls and probes: raises what is wrong with the account or the upstream, anew every second."""
-        line = _own_fault(account)
-        fault = faults.parse(line) if line else None
-        if fault and fault.strikes(kind=None, account=account.name, throw=(job, int(self.clock()))):
-            error = faults.refusal(fault, now=self.clock())
-            if isinstance(error, AccountError | UpstreamError):
-                raise error
-
-
-def _own_fault(account: Account) -> str | None:
-    return account.options.fault if isinstance(account.options, SandboxAccount) else None
+        with suppress(RefusedByUpstream):
+            self._met(None, {}, account, (job, int(self.clock())))
 
 
 # --- requests, read ---
@@ -379,10 +367,15 @@ def _seed(request: ImageRequest | VideoRequest | SpeechRequest | MusicRequest) -
     return dice(request.model, request.prompt).getrandbits(31) if asked is None else asked
 
 
-async def _made(param: str, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Made in a thread; what is wrong with a value is wrong with the parameter."""
+async def _made(make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await asyncio.get_running_loop().run_in_executor(STUDIO, partial(make, *args, **kwargs))
+
+
+@contextmanager
+def _blamed_on(param: str) -> Iterator[None]:
+    """What is wrong with a value is wrong with the caller's parameter."""
     try:
-        return await asyncio.to_thread(make, *args, **kwargs)
+        yield
     except ValueError as exc:
         raise InvalidRequest(f"'{param}': {exc}", param=param) from exc
 

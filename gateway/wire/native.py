@@ -39,6 +39,7 @@ VIDEO_KINDS: frozenset[Kind] = frozenset({"t2v", "i2v", "flf2v", "ref2v"})
 FORMATS = frozenset({"mp3", "wav", "opus", "aac", "flac", "pcm"})
 MAX_PROMPT = 131_072
 MAX_INPUTS = 16
+_NULL = b"null"
 
 _READ_HERE = frozenset(
     {
@@ -67,9 +68,7 @@ class _File(msgspec.Struct):
 
 def kind(body: Body) -> Kind | None:
     """The kind of work a body names by `chatType` (or `kind`). Raises InvalidRequest listing what there is."""
-    name = "chatType" if "chatType" in body else "kind"
-    if name not in body:
-        return None
+    name = _given(body, "chatType", "kind")
     value = wire_body.text(body, name)
     if value is None:
         return None
@@ -113,7 +112,7 @@ def chat_body(body: Body, param: str = "message") -> dict[str, msgspec.Raw]:
     if files:
         turns[-1] = {**turns[-1], "content": [*_parts(turns[-1].get("content")), *files]}
     last = turns[-1]
-    if last.get("role") == "user" and not last.get("content"):
+    if last.get("role") == "user" and _says_nothing(last.get("content")):
         raise InvalidRequest("'message' must not be empty", param=param)
     out = {name: raw for name, raw in body.items() if name not in _NATIVE_ONLY}
     out["messages"] = msgspec.Raw(msgspec.json.encode(turns))
@@ -145,7 +144,8 @@ def fitting(asked: Kind, images: int, param: str = "chatType") -> Kind:
     most = {"i2v": 1, "flf2v": 2, "tts": 0, "t2m": 0}.get(asked, MAX_INPUTS)
     if not least <= images <= most:
         wanted = f"{least}" if least == most else f"{least} to {most}"
-        raise InvalidRequest(f"{asked} takes {wanted} images, the request has {images}", param=param)
+        noun = "image" if wanted == "1" else "images"
+        raise InvalidRequest(f"{asked} takes {wanted} {noun}, the request has {images}", param=param)
     return asked
 
 
@@ -223,7 +223,7 @@ def music_request(body: Body, model: str, prompt: str, hints: Hints) -> MusicReq
 
 
 def audio_format(body: Body) -> str:
-    name = "format" if "format" in body else "response_format"
+    name = _given(body, "format", "response_format")
     found = wire_body.read(body, name, str) or "mp3"
     if found not in FORMATS:
         raise InvalidRequest(f"'{name}' {found[:20]!r} is unknown: use one of {', '.join(sorted(FORMATS))}", param=name)
@@ -232,7 +232,7 @@ def audio_format(body: Body) -> str:
 
 def seconds(body: Body, most: float) -> float | None:
     """A duration, as a number or (as Sora's clients send it) a string of one."""
-    name = "seconds" if "seconds" in body else "duration"
+    name = _given(body, "seconds", "duration")
     found = wire_body.read_any(body, name, float | str)
     if found is None:
         return None
@@ -249,6 +249,11 @@ def names_json(chat_id: str | None, parent_id: str, response_id: str | None = No
     """The members by which a caller goes on with a conversation."""
     found: dict[str, Any] = {"response_id": response_id or parent_id, "parentId": parent_id}
     return found | {"chatId": chat_id} if chat_id else found
+
+
+def _given(body: Body, first: str, other: str) -> str:
+    """The one of two names for the same that the body gives a value; null is none."""
+    return other if bytes(body.get(first, _NULL)) == _NULL else first
 
 
 def _message(body: Body) -> Any:
@@ -278,7 +283,7 @@ def _openai_part(part: Any) -> dict[str, Any]:
             return {"type": "image_url", "image_url": {"url": url}}
         case {"type": "file", "file": str(url)}:
             return _file_part(url, "", "")
-        case {"type": str()}:
+        case {"type": str(name)} if name != "image" or "image" not in part:
             return dict(part)
     raise InvalidRequest(
         "a part of a message must be {type:'text',text}, {type:'image',image:url} or {type:'file',file:url}",
@@ -290,6 +295,13 @@ def _parts(content: Any) -> list[dict[str, Any]]:
     if isinstance(content, list):
         return content
     return [{"type": "text", "text": content}] if content else []
+
+
+def _says_nothing(content: Any) -> bool:
+    """Whether there is neither a word in it nor a part of another kind."""
+    if isinstance(content, list) and any(part.get("type") != "text" for part in content):
+        return False
+    return not openai_chat.text(content).strip()
 
 
 def _files(body: Body) -> list[dict[str, Any]]:
@@ -316,10 +328,8 @@ _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".heic", ".a
 
 
 def _size(body: Body) -> Size | None:
-    for name in ("size", "aspect_ratio"):
-        if name in body:
-            return wire_size.parse(wire_body.read(body, name, str), name)
-    return None
+    name = _given(body, "size", "aspect_ratio")
+    return wire_size.parse(wire_body.read(body, name, str), name)
 
 
 def _seed(body: Body) -> int | None:
@@ -327,7 +337,7 @@ def _seed(body: Body) -> int | None:
 
 
 def _voice(body: Body) -> str:
-    found = wire_body.read_any(body, "voice", str | dict[str, str])
+    found: str | dict[str, str] | None = wire_body.read_any(body, "voice", str | dict[str, str])
     if isinstance(found, dict):
         return found.get("id", "")
     return found or ""
@@ -336,6 +346,8 @@ def _voice(body: Body) -> str:
 def _prompt(prompt: str) -> str:
     if not prompt.strip():
         raise InvalidRequest("the prompt must not be empty", param="message")
+    if "\x00" in prompt:
+        raise InvalidRequest("the prompt must not hold a NUL character", param="message")
     if len(prompt) > MAX_PROMPT:
         raise InvalidRequest(f"the prompt may have at most {MAX_PROMPT} characters", param="message")
     return prompt

@@ -17,7 +17,6 @@ from gateway.errors import GatewayError, StreamTruncated, UpstreamGarbled
 from gateway.types import Event, Finish, FinishReason, Frame, Usage
 from gateway.wire import openai_chat
 
-_NONE = msgspec.Raw(b"null")
 _PREFIX = b"data: "
 _REASONS: dict[str, FinishReason] = {
     "length": "length",
@@ -38,16 +37,11 @@ class Seen(msgspec.Struct):
     """Of a chunk or a completion, what the gateway looks at."""
 
     choices: list[Choice] | None = None
-    usage: msgspec.Raw = _NONE
-    error: msgspec.Raw = _NONE
-
-    @property
-    def failed(self) -> bool:
-        return self.error != _NONE
+    usage: Any = None
+    error: Any = None
 
     def measured(self) -> Usage | None:
-        found = None if self.usage == _NONE else msgspec.json.decode(self.usage)
-        return openai_chat.usage(found) if isinstance(found, dict) else None
+        return openai_chat.usage(self.usage) if isinstance(self.usage, dict) else None
 
     def finishes(self) -> list[Finish]:
         return [finish(choice.finish_reason) for choice in self.choices or () if choice.finish_reason]
@@ -108,8 +102,13 @@ class PassingFrames:
 
     def end(self, rest: bytes) -> list[Event]:
         """The last events, `rest` being what had no blank line after it. Without a finish reason the end is a cut."""
-        told = self.feed(rest + b"\n\n") if rest.strip() and not self.done else []
-        if not self.finished and (self.failure is None or isinstance(self.failure, UpstreamGarbled)):
+        if self.ended:
+            told = []
+        else:
+            told = self.feed(rest + b"\n\n") if rest.strip() else []
+            if isinstance(self.failure, UpstreamGarbled):
+                self.failure = None  # half an event is a cut, not nonsense
+        if self.failure is None and not self.finished:
             self.failure = StreamTruncated() if self.begun else UpstreamGarbled("the upstream's stream held no answer")
         return told
 
@@ -140,10 +139,9 @@ class PassingFrames:
     def _take(self, data: bytes | memoryview, told: list[Event]) -> bool:
         """Note what a chunk tells; whether it goes on to the caller."""
         seen = see(data)
-        if seen.failed:
+        if seen.error is not None:
             raise self._refusal(bytes(data))
-        usage = seen.measured()
-        if usage is not None:
+        if (usage := seen.measured() if seen.usage else None) is not None:
             told.append(usage)
         if not seen.choices:
             return seen.choices is not None and not (self._drop_usage and usage is not None)

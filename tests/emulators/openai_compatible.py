@@ -314,9 +314,10 @@ async def _recorded(request: Request) -> Recorded:
         except ValueError:
             raise Refused(refusal(400, None, "We could not parse the JSON body of your request.")) from None
     elif kind.startswith("multipart/form-data"):
-        for name, value in (await request.form()).multi_items():
-            file = isinstance(value, UploadFile)
-            seen.form.append((name, (value.filename, value.content_type, await value.read()) if file else value))
+        async with request.form() as form:
+            for name, value in form.multi_items():
+                file = isinstance(value, UploadFile)
+                seen.form.append((name, (value.filename, value.content_type, await value.read()) if file else value))
     return seen
 
 

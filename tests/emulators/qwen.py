@@ -460,7 +460,7 @@ class QwenSite:
         picture = self.pictures.popleft() if self.pictures else Picture()
         width, height = RATIOS[message["extra"]["meta"]["size"]]
         urls = [self._result(request, "t2i", "png") for _ in range(picture.count)]
-        glued = "".join([message["files"][0]["url"]] * picture.echo + urls)
+        glued = "".join([*(file["url"] for file in message["files"] if picture.echo), *urls])
         turn = _turn_of(
             chat, {"input_tokens": 0, "output_tokens": 0, "width": width, "height": height, "image_count": len(urls)}
         )

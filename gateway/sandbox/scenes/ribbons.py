@@ -40,7 +40,7 @@ def _ribbon(view: View, place: float, sweep: tuple[float, float, float]) -> Laye
         thick = height * 0.085 * (0.18 + abs(math.sin(share * math.pi * 1.6 + place * 3.1)))
         upper.append((share * view.width, middle - thick))
         lower.append((share * view.width, middle + thick))
-    return silhouette(view, [upper + lower[::-1]], _silk(view, place), depth=0.08 + 0.8 * place, opacity=0.72)
+    return silhouette(view, [upper + lower[::-1]], _silk(view, place), depth=0.08 + 0.2 * int(place * 4), opacity=0.72)
 
 
 def _silk(view: View, place: float) -> tuple[Colour, Colour, Colour]:

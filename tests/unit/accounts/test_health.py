@@ -205,6 +205,23 @@ def test_exhausted_for_videos_still_chats_and_makes_images() -> None:
     assert it.why(group="t2v", wall=NOON + 600) is None
 
 
+def test_a_shorter_exhaustion_does_not_shorten_a_longer() -> None:
+    it = Alone()
+    first, second = it.start(), it.start()
+    it.end(first, Exhaust("kind", 600))
+    it.end(second, Exhaust("all", 60))
+    assert it.why() == Obstacle("exhausted", 600)
+    assert it.why(group="t2i") == Obstacle("exhausted", 60)
+
+
+def test_out_of_quota_and_resting_it_is_back_when_both_are_over() -> None:
+    it = Alone()
+    first, second = it.start(), it.start()
+    it.end(first, Exhaust("kind", 60))
+    it.end(second, Rest(600))
+    assert it.why() == Obstacle("exhausted", 600)
+
+
 def test_an_empty_balance_stops_everything() -> None:
     it = Alone()
     it.end(it.start(), Exhaust("all", 600))

@@ -359,8 +359,9 @@ async def test_requests_per_minute_hold_for_those_who_wait() -> None:
     assert asyncio.get_running_loop().time() - begun == pytest.approx(60, abs=0.1)
 
 
-async def test_those_who_wait_are_told_when_no_slot_can_come_any_more() -> None:
+async def test_those_who_wait_are_told_at_once_when_no_slot_can_come_any_more() -> None:
     pool = looped(account(max_concurrency=1))
+    begun = asyncio.get_running_loop().time()
     held, waiting = take(pool), asks(pool)
     await until(lambda: pool.waiting == 1)
     held.release(errors.CredentialRejected())
@@ -373,6 +374,7 @@ async def test_those_who_wait_are_told_when_no_slot_can_come_any_more() -> None:
     pool.disable("a")
     with pytest.raises(NoAccount, match="1 disabled"):
         await waiting
+    assert asyncio.get_running_loop().time() == pytest.approx(begun, abs=0.01)
 
 
 async def test_an_operator_can_open_accounts_for_those_who_wait() -> None:

@@ -231,6 +231,19 @@ async def test_the_wait_for_another_program_ends_for_all_who_wait_and_blocks_nob
     assert await keys(sqlite) == {"later"}
 
 
+async def test_a_full_disk_is_told_commits_nothing_and_may_pass(sqlite: Database) -> None:
+    with pytest.raises(DatabaseUnavailable) as told:
+        async with sqlite.write() as connection:
+            await connection.execute(insert(settings).values(key="lost", value="v"))
+            await connection.exec_driver_sql("PRAGMA max_page_count=1")  # means: no larger than it is
+            await connection.execute(insert(settings).values(key="large", value="v" * 1_000_000))
+    assert told.value.detail == "database or disk is full"
+    async with sqlite.write() as connection:
+        await connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+    await put(sqlite, "later", "v" * 1_000_000)
+    assert await keys(sqlite) == {"later"}
+
+
 async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("not a database, but long enough to be looked at " * 10)

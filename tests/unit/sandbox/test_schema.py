@@ -76,7 +76,11 @@ SCHEMAS: list[dict[str, Any]] = [
     {"$defs": {"s": {"type": "string"}}, "type": "array", "items": {"$ref": "#/$defs/s"}, "minItems": 1},
     {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}, "required": ["next"]},
     {"$defs": {"e": {"oneOf": [{"type": "integer"}, {"type": "object", "required": ["l", "r"],
-        "properties": {"l": {"$ref": "#/$defs/e"}, "r": {"$ref": "#/$defs/e"}}, "additionalProperties": False}]}}, "$ref": "#/$defs/e"},
+        "properties": {"l": {"$ref": "#/$defs/e"}, "r": {"$ref": "#/$defs/e"}}, "additionalProperties": False}]}},
+        "$ref": "#/$defs/e"},
+    {"type": "string", "pattern": "^[a-z0-9]+(?:-[a-z0-9]+)*$"},
+    {"type": "string", "pattern": "^[A-Za-z ]+$", "minLength": 20},
+    {"type": "string", "pattern": "^[a-z]+$", "minLength": 3, "maxLength": 4},
     TREE,
 ]  # fmt: skip
 
@@ -185,6 +189,8 @@ def test_a_city_is_found_in_chinese() -> None:
         {"allOf": [{"type": "string"}, {"type": "integer"}]},
         {"type": "string", "pattern": "^(?=x)y$"},
         {"type": "string", "pattern": "(["},
+        {"type": "object", "properties": {"a" * 40 + "!": {}}, "patternProperties": {"^(a+)+$": {}},
+         "required": ["a" * 40 + "!"]},
         {"type": "colour"},
         {"type": "object", "properties": 5},
         {"not": {}},
