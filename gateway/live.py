@@ -31,24 +31,59 @@ _STREAM_HEADERS = (EVENT_STREAM, (b"cache-control", b"no-cache"), (b"x-accel-buf
 log = structlog.get_logger(__name__)
 
 
-class while_connected:  # noqa: N801 - reads as a clause: `with while_connected(receive, drain): …`
+class Departure:
+    """The end of a client's connection, as our server tells it: a call instead of a task that waits for it."""
+
+    __slots__ = ("_callbacks", "gone")
+
+    def __init__(self) -> None:
+        self.gone = False
+        self._callbacks: set[Callable[[], None]] = set()
+
+    def happened(self) -> None:
+        self.gone = True
+        for callback in tuple(self._callbacks):
+            callback()
+
+    def tell(self, callback: Callable[[], None]) -> None:
+        self._callbacks.add(callback)
+
+    def forget(self, callback: Callable[[], None]) -> None:
+        self._callbacks.discard(callback)
+
+
+DEPARTURE = "mediagate.departure"
+"""Where a scope of our own server has it."""
+
+
+class while_connected:  # noqa: N801 - reads as a clause: `with while_connected(scope, receive, drain): …`
     """Run the block no longer than the client stays. Raises ClientLeft, or Draining when the shutdown ends it."""
 
-    __slots__ = ("_drain", "_gone", "_receive", "_task", "_watch")
+    __slots__ = ("_departure", "_drain", "_gone", "_receive", "_task", "_watch")
 
-    def __init__(self, receive: Receive, drain: Drain) -> None:
+    def __init__(self, scope: Scope, receive: Receive, drain: Drain) -> None:
+        self._departure: Departure | None = scope.get(DEPARTURE)
         self._receive = receive
         self._drain = drain
         self._gone = False
+        self._watch: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._watch = asyncio.create_task(self._listen(), name="client watch")
+        if self._departure is None:
+            self._watch = asyncio.create_task(self._listen(), name="client watch")
+        elif self._departure.gone:
+            raise ClientLeft
+        else:
+            self._departure.tell(self._left)
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self._watch.cancel()
+        if self._departure is not None:
+            self._departure.forget(self._left)
+        if self._watch is not None:
+            self._watch.cancel()
         if kind is not asyncio.CancelledError:
             return
         if self._gone:
@@ -61,6 +96,9 @@ class while_connected:  # noqa: N801 - reads as a clause: `with while_connected(
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._left()
+
+    def _left(self) -> None:
         self._gone = True
         self._task.cancel()
 

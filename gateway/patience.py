@@ -1,24 +1,28 @@
-"""One timer for all the waits of a request.
+"""The limits of all the waits of a process, looked after in rounds.
 
-A timeout around every event of a stream costs a timer made and thrown away each time. Here one timer lives as long as
-the request: a wait only notes when it is due, and the timer looks, re-arming itself, no more often than waits end.
+A timer made and thrown away around every event of a stream costs more than the event. Here a wait only notes when it
+is due, and one timer for all walks over those that are under way, a few times a second, while there are any.
 """
 
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakKeyDictionary
 
+ROUND_SECONDS = 0.25
+"""How much longer than its limit a wait may take."""
 _NEVER = float("inf")
 
 
 class Patience:
     """Ends a wait of the current task that takes too long, by cancelling it: ask `spent()` where that is caught."""
 
-    __slots__ = ("_due", "_loop", "_spent", "_task", "_timer")
+    __slots__ = ("_due", "_loop", "_rounds", "_spent", "_task")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._rounds = _rounds_of(self._loop)
+        self._rounds.add(self)
         self._task: asyncio.Task[object] | None = None
         self._due = _NEVER
         self._spent = False
@@ -27,15 +31,13 @@ class Patience:
         """A wait begins that may take so many seconds. `rest` ends it."""
         self._task = asyncio.current_task()
         self._due = self._loop.time() + seconds
-        if self._timer is None or self._due < self._timer.when():
-            self._arm()
 
     def rest(self) -> None:
         """The wait is over; what follows may take as long as it likes."""
         self._due = _NEVER
 
     def spent(self) -> bool:
-        """Whether a cancellation just caught was this timer's. If so it is taken back: raise an error of your own."""
+        """Whether a cancellation just caught was ours. If so it is taken back: raise an error of your own."""
         if self._spent and self._task is not None:
             self._spent = False
             self._task.uncancel()
@@ -45,22 +47,45 @@ class Patience:
     def close(self) -> None:
         """No more waits."""
         self._due = _NEVER
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._rounds.discard(self)
 
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(self._due, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
-        if self._due == _NEVER:
-            return
-        if self._loop.time() < self._due:
-            self._arm()
-        elif self._task is not None:
+    def look(self, now: float) -> None:
+        """Cancel the wait if it is over its limit."""
+        if now >= self._due and self._task is not None:
             self._due = _NEVER
             self._spent = True
             self._task.cancel()
+
+
+class _Rounds:
+    """Everything in a loop that waits with patience."""
+
+    __slots__ = ("__weakref__", "_all", "_timer")
+
+    def __init__(self) -> None:
+        self._all: set[Patience] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, one: Patience) -> None:
+        self._all.add(one)
+        if self._timer is None:
+            self._timer = one._loop.call_later(ROUND_SECONDS, self._walk, one._loop)
+
+    def discard(self, one: Patience) -> None:
+        self._all.discard(one)
+
+    def _walk(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for one in tuple(self._all):
+            one.look(now)
+        self._timer = loop.call_later(ROUND_SECONDS, self._walk, loop) if self._all else None
+
+
+_all_rounds: WeakKeyDictionary[asyncio.AbstractEventLoop, _Rounds] = WeakKeyDictionary()
+
+
+def _rounds_of(loop: asyncio.AbstractEventLoop) -> _Rounds:
+    found = _all_rounds.get(loop)
+    if found is None:
+        found = _all_rounds[loop] = _Rounds()
+    return found

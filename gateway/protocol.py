@@ -7,12 +7,14 @@ drops the body of a request that offers to upgrade.
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, cast
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from gateway.live import DEPARTURE, Departure
 
 CHUNK_FRAMING_BYTES: Final = 16
 """What the size line and line ends of one honest chunk may take; more is a chunk extension or a trailer."""
@@ -89,6 +91,7 @@ class Protocol(HttpToolsProtocol):
         self._body_bytes = 0  # since the timer last looked
         self._refusal: Refusal | None = None
         self._deaf = False
+        self._departure = Departure()
 
     # Bytes in.
 
@@ -116,6 +119,7 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
+        self._departure.happened()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -158,6 +162,7 @@ class Protocol(HttpToolsProtocol):
         if self._refusal is not None:
             raise httptools.HttpParserError(self._refusal.code)
         super().on_headers_complete()
+        cast(dict[str, object], self.scope)[DEPARTURE] = self._departure
         # The scope holds this list. Trailers would be appended to it, after it was checked.
         self.headers, self.url = [], b""
         self._in_body, self._overhead, self._body_bytes = True, 0, 0

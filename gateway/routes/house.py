@@ -97,7 +97,7 @@ def note(request: Request, **facts: object) -> None:
 
 
 def connected(request: Request) -> while_connected:
-    return while_connected(request.receive, house_of(request).drain)
+    return while_connected(request.scope, request.receive, house_of(request).drain)
 
 
 def hints_of(request: Request) -> dict[str, str]:

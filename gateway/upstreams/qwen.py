@@ -64,6 +64,7 @@ from gateway.types import (
     VideoRequest,
 )
 from gateway.upstreams.base import Options, Upstream
+from gateway.wire import body as wire_body
 from gateway.wire import openai_chat
 
 RATIOS = ("1:1", "3:4", "4:3", "16:9", "9:16")
@@ -87,9 +88,7 @@ FILE_SECONDS = 300.0
 STATUS = ("/api/v1/tasks/status/", "/api/v2/task/status/")
 STS = ("/api/v1/files/getstsToken", "/api/v2/files/getstsToken")
 MODELS = ("/api/models", "/api/v2/models/")
-TICKET = frozenset(
-    {"access_key_id", "access_key_secret", "security_token", "file_url", "file_path", "file_id", "bucketname"}
-)
+TICKET = ("access_key_id", "access_key_secret", "security_token", "file_url", "file_path", "file_id", "bucketname")
 
 ALL: frozenset[Kind] = frozenset({"t2t", "t2i", "i2i", "t2v", "i2v"})
 KIND_OF: dict[str, Kind] = {"t2i": "t2i", "image_edit": "i2i", "t2v": "t2v", "i2v": "i2v"}
@@ -222,9 +221,8 @@ class Qwen(Upstream):
 
     async def submit(self, request: VideoRequest, account: Account) -> Job:
         if request.kind not in ("t2v", "i2v"):
-            raise errors.UpstreamRefusedParameter(
-                f"chat.qwen.ai makes no {request.kind} videos", param="kind", sent="no"
-            )
+            message = f"chat.qwen.ai makes no {request.kind} videos"
+            raise errors.UpstreamRefusedParameter(message, param="kind", sent="no")
         turn = _media_turn(request, request.kind, "16:9")
         chat_id = await self._new_chat(turn, account)
         payload = _payload(turn, ChatRef(chat_id), time.time())
@@ -236,8 +234,7 @@ class Qwen(Upstream):
             if exc.sent != "unknown":
                 raise
             cut = exc
-        answers = data.get("messages") if isinstance(data, dict) else None
-        task_id = _task_id(answers) or _task_id(await self._answers_in(chat_id, account))
+        task_id = _task_id(_dig(data, "messages")) or _task_id(await self._answers_in(chat_id, account))
         if not task_id:
             raise cut or errors.UpstreamGarbled("the upstream's answer names no task", sent="unknown")
         return Job(task_id, {"chat_id": chat_id, "submitted_at": time.time()})
@@ -251,21 +248,21 @@ class Qwen(Upstream):
     # --- files and the rest ---
 
     async def upload(self, data: bytes, *, name: str, mime: str, account: Account) -> dict[str, object]:
-        family = _family(mime)
+        family, mime = _family(mime), mime or "application/octet-stream"
         wanted = {"filename": name, "filesize": len(data), "filetype": "document" if family == "file" else family}
         with _before_asking():
             ticket = await self._either(STS, account, flat="access_key_id", method="POST", json=wanted)
-            if not isinstance(ticket, dict) or TICKET - ticket.keys():
+            if not all(isinstance(_dig(ticket, name), str) for name in TICKET):
                 raise errors.UpstreamGarbled("the upstream's answer is no upload ticket")
             await self._put(data, mime, ticket, account)
             if family == "file":
-                await self._parsed(str(ticket["file_id"]), account)
+                await self._parsed(ticket["file_id"], account)
         return _file_ref(ticket, name, mime, len(data), time.time())
 
     async def models(self, account: Account) -> Sequence[ModelCard]:
         data = await self._either(MODELS, account, flat="data")
         listed = data.get("data") if isinstance(data, dict) else data
-        cards = [_listed_card(row) for row in listed or () if isinstance(row, dict) and row.get("id")]
+        cards = [_listed_card(row) for row in _list(listed) if _dig(row, "id")]
         self._known.update(card.id for card in cards)
         return cards
 
@@ -283,22 +280,14 @@ class Qwen(Upstream):
         return _data(reply, account.credential, flat=flat, of=of, now=time.time())
 
     async def _either(
-        self,
-        paths: tuple[str, ...],
-        account: Account,
-        *,
-        suffix: str = "",
-        flat: str,
-        of: _Of = "",
-        method: str = "GET",
-        json: Any = None,
+        self, paths: tuple[str, ...], account: Account, *, method: str = "GET", suffix: str = "", **how: Any
     ) -> Any:
         """Ask that of several endpoints which the site has; the one that answered is the one asked from then on."""
         known = self._answering.get(paths)
         lost: GatewayError | None = None
         for index in range(len(paths)) if known is None else (known,):
             try:
-                data = await self._call(method, paths[index] + suffix, account, json=json, flat=flat, of=of)
+                data = await self._call(method, paths[index] + suffix, account, **how)
             except errors.JobLost as exc:
                 lost = exc
             except (errors.Challenged, errors.UpstreamGarbled) as exc:
@@ -358,9 +347,8 @@ class Qwen(Upstream):
             async with asyncio.timeout(TURN_WAIT):
                 await lock.acquire()
         except TimeoutError as exc:
-            raise errors.ConcurrencyLimited(
-                "an earlier turn of this conversation is still being answered", sent="no"
-            ) from exc
+            message = "an earlier turn of this conversation is still being answered"
+            raise errors.ConcurrencyLimited(message, sent="no") from exc
         try:
             yield chat_id
             if ref is None and self.site.delete_chats:
@@ -380,9 +368,10 @@ class Qwen(Upstream):
         }
         with _before_asking():
             data = await self._call("POST", "/api/v2/chats/new", account, json=wanted)
-            if not isinstance(data, dict) or not isinstance(data.get("id"), str):
+            chat_id = _dig(data, "id")
+            if not isinstance(chat_id, str):
                 raise errors.UpstreamGarbled("the upstream's answer names no conversation")
-        return str(data["id"])
+        return chat_id
 
     async def _answers_in(self, chat_id: str, account: Account) -> list[dict[str, Any]]:
         """The site's own messages in a conversation, as far as they can be had: for what got lost on the way."""
@@ -402,7 +391,8 @@ class Qwen(Upstream):
             return media
         if cut is None and not gallery.ended:
             cut = errors.StreamTruncated()
-        raise cut or errors.UpstreamGarbled("the upstream's answer holds no image", detail=gallery.words[:300])
+        said = _scrubbed(gallery.words, account.credential)
+        raise cut or errors.UpstreamGarbled("the upstream's answer holds no image", detail=said)
 
     # --- uploads ---
 
@@ -426,7 +416,7 @@ class Qwen(Upstream):
         await self._call("POST", "/api/v2/files/parse", account, json={"file_id": file_id})
         for _ in range(PARSE_LOOKS):
             data = await self._call("POST", "/api/v2/files/parse/status", account, json={"file_id_list": [file_id]})
-            status = data[0].get("status") if isinstance(data, list) and data and isinstance(data[0], dict) else None
+            status = next((_dig(row, "status") for row in _list(data)), None)
             if status == "success":
                 return
             if status == "failed":
@@ -473,12 +463,8 @@ def _safe(name: str) -> str:
 
 def _check_length(content: str, param: str) -> None:
     if len(content) > MAX_CONTENT:
-        raise errors.InvalidRequest(
-            f"chat.qwen.ai takes at most {MAX_CONTENT} characters at once, not {len(content)}",
-            param=param,
-            code="context_length_exceeded",
-            sent="no",
-        )
+        message = f"chat.qwen.ai takes at most {MAX_CONTENT} characters at once, not {len(content)}"
+        raise errors.InvalidRequest(message, param=param, code="context_length_exceeded", sent="no")
 
 
 def _thinking(request: ChatRequest, known: set[str]) -> tuple[str, bool, int | None]:
@@ -486,7 +472,7 @@ def _thinking(request: ChatRequest, known: set[str]) -> tuple[str, bool, int | N
     model, effort = request.model, openai_chat.read(request, "reasoning_effort", str)
     bare = model.removesuffix("-thinking")
     model = bare if bare in known and model not in known else model
-    budget = openai_chat.read(request, "thinking_budget", int) or EFFORTS.get(effort or "")
+    budget = wire_body.whole_number(request.body, "thinking_budget", 1, 10**6) or EFFORTS.get(effort or "")
     asked = openai_chat.read(request, "enable_thinking", bool)
     if asked is None:
         asked = effort != "none" if effort else model != request.model or budget is not None
@@ -568,15 +554,14 @@ def _family(mime: str) -> str:
 
 def _place(template: str, ticket: Mapping[str, Any]) -> str:
     """Where a bucket is. Raises UpstreamGarbled where an answer would send the file to somebody else's host."""
-    region = str(ticket.get("region") or "")
-    endpoint = str(ticket.get("endpoint") or f"{region if region.startswith('oss-') else f'oss-{region}'}.aliyuncs.com")
-    bucket, endpoint = str(ticket["bucketname"]), endpoint.removeprefix("https://")
+    region = "oss-" + str(ticket.get("region") or "").removeprefix("oss-")
+    bucket, endpoint = ticket["bucketname"], str(ticket.get("endpoint") or f"{region}.aliyuncs.com")
+    endpoint = endpoint.removeprefix("https://").removeprefix("http://")
     own = re.fullmatch(r"[a-z0-9.-]+\.aliyuncs\.com", endpoint) or "{endpoint}" not in template
     if not own or not re.fullmatch(r"[a-z0-9-]+", bucket):
-        raise errors.UpstreamGarbled(
-            "the upstream names storage that is not its own", detail=f"{bucket} {endpoint}"[:100]
-        )
-    return template.format(bucket=bucket, endpoint=endpoint)
+        told = f"{bucket} {endpoint}"[:100]
+        raise errors.UpstreamGarbled("the upstream names storage that is not its own", detail=told)
+    return template.replace("{bucket}", bucket).replace("{endpoint}", endpoint)
 
 
 def _signature(ticket: Mapping[str, Any], mime: str, date: str) -> str:
@@ -590,10 +575,13 @@ def _ratio(size: Size | None, default: str = "1:1") -> str:
     """The nearest of the site's ratios; 3:2 is made 4:3, 7:4 is made 16:9."""
     if size is None:
         return default
-    width, height = map(int, size.ratio.split(":"))
-    return min(
-        RATIOS, key=lambda ratio: abs(log(width / height) - log(int(ratio.split(":")[0]) / int(ratio.split(":")[1])))
-    )
+    asked = _breadth(size.ratio)
+    return min(RATIOS, key=lambda ratio: abs(log(asked / _breadth(ratio))))
+
+
+def _breadth(ratio: str) -> float:
+    width, height = ratio.split(":")
+    return int(width) / int(height)
 
 
 # --- a conversation as one text ---
@@ -605,7 +593,8 @@ def _content(turns: list[dict[str, Any]], rules: list[str], *, continuing: bool)
     A single turn of a user with no instructions goes as it is. `continuing`: the site holds what came before, so only
     what followed the last answer is told: the last user turn, and the tools' results where there are any.
     """
-    names = {call.get("id"): _dig(call, "function", "name") for turn in turns for call in turn.get("tool_calls") or ()}
+    calls = [call for turn in turns for call in _list(turn.get("tool_calls"))]
+    names = {str(_dig(call, "id")): _dig(call, "function", "name") for call in calls}
     system = [openai_chat.text(turn.get("content")) for turn in turns if turn["role"] in ("system", "developer")]
     said = [turn for turn in turns if turn["role"] not in ("system", "developer")]
     if continuing:
@@ -615,7 +604,7 @@ def _content(turns: list[dict[str, Any]], rules: list[str], *, continuing: bool)
     if not said:
         raise errors.InvalidRequest("'messages' must hold a turn that can be answered", param="messages")
     last = said.pop() if said[-1]["role"] == "user" else None
-    asked = openai_chat.text(last["content"]) if last else "Go on from the end of the conversation above."
+    asked = openai_chat.text(last.get("content")) if last else "Go on from the end of the conversation above."
     if not (system or rules or said):
         return asked
     told = "\n\n".join(_told(turn, names) for turn in said)
@@ -624,17 +613,17 @@ def _content(turns: list[dict[str, Any]], rules: list[str], *, continuing: bool)
     return "\n\n".join(f"# {title}\n{text}" for title, text in sections if text)
 
 
-def _told(turn: dict[str, Any], names: Mapping[Any, Any]) -> str:
-    content = turn.get("content")
-    parts = content if isinstance(content, list) else ()
-    unseen = [f"[{part.get('type')}]" for part in parts if isinstance(part, dict) and part.get("type") != "text"]
-    text = "\n".join(filter(None, (openai_chat.text(content), *unseen)))
+def _told(turn: dict[str, Any], names: Mapping[str, Any]) -> str:
+    kinds = [_dig(part, "type") for part in _list(turn.get("content"))]
+    unseen = [f"[{kind}]" for kind in kinds if kind not in ("text", None)]
+    text = "\n".join(filter(None, (openai_chat.text(turn.get("content")), *unseen)))
     match turn["role"]:
         case "tool" | "function":
-            return f"Tool ({names.get(turn.get('tool_call_id')) or turn.get('name') or 'unnamed'}): {text}"
-        case "assistant" if turn.get("tool_calls"):
-            calls = [call.get("function") or {} for call in turn["tool_calls"]]
-            block = [{"name": call.get("name"), "arguments": _decoded(call.get("arguments") or "{}")} for call in calls]
+            return f"Tool ({names.get(str(turn.get('tool_call_id'))) or turn.get('name') or 'unnamed'}): {text}"
+        case "assistant" if calls := _list(turn.get("tool_calls")):
+            block = [{name: _dig(call, "function", name) for name in ("name", "arguments")} for call in calls]
+            for call in block:
+                call["arguments"] = _decoded(str(call["arguments"])) or call["arguments"]
             return f"Assistant: {text}\n{FENCE}\n{json.dumps({'tool_calls': block}, ensure_ascii=False)}\n```"
         case role:
             return f"{role.capitalize()}: {text}"
@@ -646,7 +635,7 @@ def _tools(request: ChatRequest) -> list[dict[str, Any]]:
         return []
     tools = openai_chat.read(request, "tools", list[dict[str, Any]]) or []
     functions = (tool.get("function") for tool in tools if tool.get("type", "function") == "function")
-    return [function for function in functions if isinstance(function, dict) and function.get("name")]
+    return [function for function in functions if isinstance(function, dict) and isinstance(function.get("name"), str)]
 
 
 def _choice(request: ChatRequest) -> Any:
@@ -763,9 +752,8 @@ class _Answer:
         self._usage: Usage | None = None
 
     def read(self, line: Mapping[str, Any]) -> Iterator[Event]:
-        self._response_id = (
-            _dig(line, "response.created", "response_id") or line.get("response_id") or self._response_id
-        )
+        created = line.get("response.created") or line
+        self._response_id = _dig(created, "response_id") or self._response_id
         if isinstance(usage := line.get("usage"), dict):
             self._usage = _usage(usage)
         for delta in _deltas(line):
@@ -828,7 +816,7 @@ class _Gallery:
         """Take a line in; True when it says that an accepted request is still being worked on."""
         self.accepted |= "response.created" in line
         for delta in _deltas(line):
-            phase = delta.get("phase") or "image_gen"
+            phase = str(delta.get("phase") or "image_gen")
             text = self._texts.setdefault(phase, _Growing()).add(str(delta.get("content") or ""))
             if phase == "answer":
                 self.words += text
@@ -837,10 +825,9 @@ class _Gallery:
                 self._note(delta.get("extra"))
             self.ended |= delta.get("status") == "finished" and phase in ("answer", "image_gen", "image_edit")
         self.ended |= "response.completed" in line
-        if isinstance(width := _dig(line, "usage", "width"), int) and isinstance(
-            high := _dig(line, "usage", "height"), int
-        ):
-            self._sides = self._sides or [(high, width)]
+        match line.get("usage"):
+            case {"width": int(width), "height": int(height)} if not self._sides:
+                self._sides.append((height, width))
         return self.accepted and "response.info" in line
 
     def media(self) -> list[Media]:
@@ -851,14 +838,16 @@ class _Gallery:
         """The images that messages of the conversation hold."""
         texts: list[str] = []
         for message in messages:
-            texts += (str(part.get("content") or "") for part in (message, *(message.get("content_list") or ())))
+            texts += (str(_dig(part, "content") or "") for part in (message, *_list(message.get("content_list"))))
         return self._media("\n".join(texts))
 
     def _note(self, extra: Any) -> None:
-        images = _dig(extra, "image_list") or ()
-        self._listed += (image["image"] for image in images if isinstance(_dig(image, "image"), str))
-        for sides in _dig(extra, "output_image_hw") or ():
-            self._sides.append((int(sides[0]), int(sides[1])))
+        images = (_dig(row, "image") for row in _list(_dig(extra, "image_list")))
+        self._listed += (image for image in images if isinstance(image, str))
+        for sides in _list(_dig(extra, "output_image_hw")):
+            match sides:
+                case [int(height), int(width)]:
+                    self._sides.append((height, width))
 
     def _media(self, text: str) -> list[Media]:
         found = {url.partition("?")[0]: url for url in reversed(_urls(text, self._own))}
@@ -889,7 +878,7 @@ def _before_asking() -> Iterator[None]:
 
 
 def _deltas(line: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for choice in line.get("choices") or ():
+    for choice in _list(line.get("choices")):
         if isinstance(delta := _dig(choice, "delta"), dict) and delta.get("role") != "function":
             yield delta
 
@@ -899,11 +888,9 @@ def _spoken(delta: Mapping[str, Any]) -> tuple[str, str]:
     phase = str(delta.get("phase") or "answer")
     if phase != "thinking_summary":
         return phase, str(delta.get("content") or "")
-    titles = _dig(delta, "extra", "summary_title", "content") or []
-    thoughts = _dig(delta, "extra", "summary_thought", "content") or []
-    told = (
-        f"{title}\n{thought}" if title else thought for title, thought in zip_longest(titles, thoughts, fillvalue="")
-    )
+    titles = _list(_dig(delta, "extra", "summary_title", "content"))
+    thoughts = _list(_dig(delta, "extra", "summary_thought", "content"))
+    told = ("\n".join(str(part) for part in pair if part) for pair in zip_longest(titles, thoughts))
     return phase, "\n\n".join(told)
 
 
@@ -941,14 +928,14 @@ def _update(job: Job, data: Mapping[str, Any], own: str, now: float) -> JobUpdat
 
 
 def _task_id(messages: Any) -> str | None:
-    found = (_dig(message, "extra", "wanx", "task_id") for message in messages or ())
+    found = (_dig(message, "extra", "wanx", "task_id") for message in _list(messages))
     return next((str(task_id) for task_id in found if task_id), None)
 
 
 def _site_messages(data: Any) -> list[dict[str, Any]]:
     """The site's messages of a conversation, whose history is a map or a list."""
-    history = _dig(data, "chat", "history", "messages") or _dig(data, "chat", "messages") or ()
-    listed = history.values() if isinstance(history, dict) else history
+    history = _dig(data, "chat", "history", "messages") or _dig(data, "chat", "messages")
+    listed = history.values() if isinstance(history, dict) else _list(history)
     return [message for message in listed if _dig(message, "role") == "assistant"]
 
 
@@ -965,16 +952,16 @@ def _card(model: str) -> ModelCard:
 
 
 def _listed_card(row: Mapping[str, Any]) -> ModelCard:
-    meta = _dig(row, "info", "meta") or {}
-    able = {**(meta.get("abilities") or {}), **(meta.get("capabilities") or {})}
-    listed = meta.get("chat_type") or ()
+    model, meta = str(row["id"]), _dig(row, "info", "meta")
+    able = [found for name in ("abilities", "capabilities") if (found := _dig(meta, name))]
+    kinds = (KIND_OF.get(str(name)) for name in _list(_dig(meta, "chat_type")))
     return replace(
-        _card(str(row["id"])),
-        kinds=frozenset(("t2t", *(KIND_OF[name] for name in listed if name in KIND_OF))),
+        _card(model),
+        kinds=frozenset(("t2t", *(kind for kind in kinds if kind))),
         name=str(row.get("name") or ""),
-        context_length=_whole(meta.get("max_context_length")) or None,
-        vision=bool(able.get("vision")),
-        reasoning=bool(able.get("thinking")) or row["id"] in ALWAYS_THINK,
+        context_length=_whole(_dig(meta, "max_context_length")) or None,
+        vision=any(_dig(found, "vision") for found in able),
+        reasoning=model in ALWAYS_THINK or any(_dig(found, "thinking") for found in able),
     )
 
 
@@ -993,7 +980,7 @@ class _Failure:
 def _data(reply: Reply, secret: str, *, flat: str = "", of: _Of = "", now: float) -> Any:
     """What an answer holds. Raises what it says went wrong, and Challenged for what is not the API's."""
     actual = reply.headers.get("x-actual-status-code", "")
-    status = int(actual) if actual.isdigit() else reply.status
+    status = int(actual) if actual.isdecimal() else reply.status
     body = None if "html" in reply.content_type else _decoded(reply.body)
     failure = _failure(body)
     if failure is None and isinstance(body, dict):
@@ -1084,7 +1071,7 @@ def _decoded(data: bytes | str) -> Any:
     """Decoded JSON; None where it is not JSON."""
     try:
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -1092,6 +1079,10 @@ def _dig(value: Any, *path: str) -> Any:
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _number(value: Any) -> float | None:

@@ -8,25 +8,32 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Tap:
-    """An ASGI layer around an emulator. Counts POST requests: `seen["came"]`, `seen["left"]`, `seen["ended"]`.
+    """An ASGI layer around an emulator. Counts POST requests whose path ends in `path`: `seen["came"]` and so on.
 
-    A client that goes away before its answer was sent to the end has left.
+    A client that goes away before its answer was sent to the end has `left`, the others' requests have `ended`.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, path: str = "") -> None:
         self.app = app
+        self.path = path
         self.seen: Counter[str] = Counter()
         self._pass: int | None = None
+        self._head = True
 
-    def shut(self, after: int = 0) -> None:
-        """From now on only so many pieces of an answer flow; with 0 not even its head."""
-        self._pass = after
+    def shut(self, after: int = 0, *, head: bool = False) -> None:
+        """From now on only so many pieces of an answer flow; with 0 its head alone, or not even that."""
+        self._pass, self._head = after, head or after > 0
+
+    def holds(self, message: Message, sent: int) -> bool:
+        if self._pass is None:
+            return False
+        return sent >= self._pass if message["type"] == "http.response.body" else not self._head
 
     def open(self) -> None:
         self._pass = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].endswith(self.path):
             await self.app(scope, receive, send)
             return
         await _Flow(self, receive, send).run(scope)
@@ -64,7 +71,7 @@ class _Flow:
 
     async def send(self, message: Message) -> None:
         body = message["type"] == "http.response.body"
-        while not self._gone and self.tap._pass is not None and self._sent >= self.tap._pass:
+        while not self._gone and self.tap.holds(message, self._sent):
             await asyncio.sleep(0.005)
         if body and not message.get("more_body"):
             self._note_end()

@@ -1,6 +1,7 @@
 """The qwen provider against its emulator: what it sends, what it makes of the answers, and of what goes wrong."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -9,6 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import errors
 from gateway.http import Outbound, Timeouts
@@ -950,3 +953,89 @@ def test_an_image_on_the_internet_can_be_named() -> None:
     for odd in (Input("https://x.test/a.pdf", mime="application/pdf"), Input("data:image/png;base64,AA")):
         with pytest.raises(errors.InvalidRequest):
             qwen._file(odd)
+
+
+# --- answers and bodies of any shape ---
+
+NAMES = (
+    "choices", "delta", "phase", "content", "status", "extra", "summary_title", "summary_thought", "image_list",
+    "output_image_hw", "usage", "width", "height", "image", "output_tokens_details", "reasoning_tokens",
+    "response.created", "response_id", "error", "success", "data", "code", "details", "num", "chat", "history",
+    "messages", "role", "content_list", "wanx", "task_id", "task_status", "remaining_time", "message", "info", "meta",
+    "chat_type", "capabilities", "id", "tool_calls", "function", "name", "arguments", "tool_call_id", "type", "text",
+)  # fmt: skip
+WORDS = ("think", "thinking_summary", "answer", "image_gen", "finished", "tool", "success", "https://x/a")
+LEAVES = st.none() | st.booleans() | st.integers(-3, 9) | st.floats(allow_nan=False) | st.sampled_from(WORDS)
+ANYTHING = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)
+)
+OBJECTS = st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=5)
+LISTED = st.lists(st.lists(ANYTHING, max_size=3) | OBJECTS | LEAVES, max_size=3) | ANYTHING
+EXTRAS = st.fixed_dictionaries(
+    {},
+    optional={
+        "summary_title": st.fixed_dictionaries({"content": LISTED}),
+        "summary_thought": st.fixed_dictionaries({"content": LISTED}),
+        "image_list": LISTED,
+        "output_image_hw": LISTED,
+    },
+)
+DELTAS = st.fixed_dictionaries(
+    {"phase": st.sampled_from((*WORDS, None)) | ANYTHING},
+    optional={"content": ANYTHING, "status": ANYTHING, "extra": EXTRAS | ANYTHING, "role": ANYTHING},
+)
+LINES = OBJECTS | st.fixed_dictionaries(
+    {"choices": st.lists(st.fixed_dictionaries({"delta": DELTAS}) | ANYTHING, max_size=2)}, optional={"usage": ANYTHING}
+)
+ROWS = OBJECTS | st.fixed_dictionaries({"info": st.fixed_dictionaries({"meta": OBJECTS | ANYTHING}) | ANYTHING})
+CALLS = st.fixed_dictionaries({"id": ANYTHING, "function": OBJECTS | ANYTHING}) | ANYTHING
+TURNS = OBJECTS | st.fixed_dictionaries({"content": LISTED, "tool_calls": st.lists(CALLS, max_size=2) | ANYTHING})
+
+
+@given(st.lists(LINES, max_size=4))
+def test_no_line_of_a_stream_breaks_the_readers(lines: list[dict[str, Any]]) -> None:
+    gallery = qwen._Gallery(qwen._Turn("t2i", "m", "x"), "https://chat.qwen.ai")
+    answer = qwen._Answer("c", frozenset({"weather"}), named=True)
+    for line in lines:
+        qwen._failure(line)
+        list(answer.read(line))
+        gallery.read(line)
+    gallery.media()
+    gallery.recall(qwen._site_messages({"chat": {"messages": lines}}))
+    with contextlib.suppress(errors.GatewayError):
+        list(answer.rest())
+
+
+@given(ROWS)
+def test_no_answer_breaks_the_tables(data: dict[str, Any]) -> None:
+    qwen._update(Job("t"), data, "https://chat.qwen.ai", 0.0)
+    qwen._task_id(data.get("messages"))
+    qwen._listed_card({**data, "id": "m"})
+    qwen._site_messages(data)
+
+
+@given(st.lists(TURNS, min_size=1, max_size=4), st.booleans(), OBJECTS)
+def test_no_body_breaks_the_telling_of_a_conversation(turns: list[Any], continuing: bool, tool: Any) -> None:
+    asked = [{**turn, "role": role} for turn, role in zip(turns, ("user", "assistant", "tool", "user"), strict=False)]
+    chat = ChatRef("c") if continuing else None
+    with contextlib.suppress(errors.RequestError):
+        qwen._chat_turn(request(*asked, chat=chat, tools=[tool]), set())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"thinking_budget": -1},
+        {"thinking_budget": "much"},
+        {"enable_thinking": "yes"},
+        {"tools": [1]},
+        {"response_format": "json"},
+        {"tool_choice": 7},
+    ],
+)
+async def test_a_wrong_field_is_refused_by_name_before_anything_is_sent(house: House, body: dict[str, Any]) -> None:
+    asked = {"tools": [TOOL], **body}
+    with pytest.raises(errors.InvalidRequest) as caught:
+        await house.say("hi", **asked)
+    assert str(caught.value.param).partition("[")[0] in body
+    assert house.site.requests == []
