@@ -86,7 +86,7 @@ class Conversations:
                     owner=conversation.owner,
                     parent_id=conversation.parent_id,
                     messages=msgspec.json.encode(turn.messages).decode(),
-                    answer="".join(turn.said),
+                    answer="".join(turn.said).replace("\0", ""),  # an upstream may say one; PostgreSQL keeps none
                     model=turn.model,
                     upstream=turn.upstream,
                     account_id=turn.account,

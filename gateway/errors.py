@@ -53,6 +53,8 @@ class GatewayError(Exception):
     """Whether another account or candidate may be tried before commit."""
     resend_helps: bool | None = None
     """Rendered as `x-should-retry`; None leaves it to the client's own rules."""
+    acted = False
+    """Acted out because the caller asked to see it: nobody's standing changes."""
 
     def __init__(
         self,

@@ -181,7 +181,7 @@ class Relay:
                     request = await self.inputs.staged(work.request, upstream, candidate.card.id, lease.account)
                     return await attempt(upstream, request, lease.account), candidate, lease
                 except GatewayError as error:
-                    lease.release(error)
+                    _judge(lease, error)
                     error.upstream, error.account = candidate.upstream, lease.account.id
                     work.attempts.append(
                         Attempt(candidate.upstream, lease.account.id, error.code, time.monotonic() - begun)
@@ -241,10 +241,7 @@ class Relay:
             raise
         finally:
             patience.close()
-            if isinstance(failure, ClientLeft):
-                lease.abandon()
-            else:
-                lease.release(failure)
+            _judge(lease, failure)
             outcome = failure.code if failure else "ok"
             work.attempts.append(
                 Attempt(relayed.candidate.upstream, relayed.account.id, outcome, time.monotonic() - work.started)
@@ -316,6 +313,14 @@ def may_try_elsewhere(error: GatewayError, operation: Operation) -> bool:
     if isinstance(error, AccountError) or error.sent == "no":
         return True
     return operation in FREE_TO_REPEAT
+
+
+def _judge(lease: Lease, error: GatewayError | None) -> None:
+    """Give a lease back with what it showed of its account, if it showed anything."""
+    if error is not None and (error.acted or isinstance(error, ClientLeft)):
+        lease.abandon()
+    else:
+        lease.release(error)
 
 
 async def _first(events: Events, patience: Patience, limit: float) -> Event:

@@ -52,6 +52,8 @@ async def _transcribed(request: Request, *, translate: bool) -> Answer:
         raise InvalidRequest("the form must hold a file in the field 'file'", param="file", code="missing_file")
     fields = tuple((field.name, field.value) for field in form.fields)
     model = dict(fields).get("model", "")
+    if "\0" in model:
+        raise InvalidRequest("'model' must not hold a NUL character", param="model")
     what = TranscriptionRequest(
         model, file.data, file.filename, file.content_type, fields, translate, hints_of(request)
     )

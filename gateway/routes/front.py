@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.loopback import LOCAL, check_local
 from gateway.drain import Drain
-from gateway.errors import ClientLeft, Draining, GatewayError, MethodNotAllowed, NotFound
+from gateway.errors import ClientLeft, Draining, GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from gateway.routes.house import Answer, House
 from gateway.types import Principal
 from gateway.wire import errors as wire_errors
@@ -58,6 +58,8 @@ class Front:
             path: str = scope["path"]
             if path.startswith(ALIASES):
                 path = scope["path"] = "/api/" + path[len(ALIASES[0]) :]
+            if "\0" in path or b"%00" in scope["query_string"]:
+                raise InvalidRequest("the URL must not hold a NUL character", code="invalid_url")
             if self.drain.draining and path not in PUBLIC:
                 raise Draining(advice="Send it again: another process takes it")
             if path not in PUBLIC and not path.startswith(SIGNED):

@@ -126,7 +126,8 @@ class Sandbox(Upstream):
     | lost_job | a job is made and then not known any more: JobLost | |
 
     With every name go `kinds=t2v,t2i`, `account=name` and `rate=0.3`: whom it strikes, and which share of the requests,
-    decided by seed and account. What has no events is struck at once by silence, cut and garbage. Polls, cancels,
+    decided by seed and account. A refusal that the header asks for changes no account's standing, so that nobody can
+    switch the sandbox off for others; one that the account's key asks for does. What has no events is struck at once by silence, cut and garbage. Polls, cancels,
     probes and lists suffer from the account's own fault where it is the account's or the upstream's to mend.
     """
 
@@ -330,9 +331,11 @@ class Sandbox(Upstream):
     def _met(self, kind: Kind | None, hints: Hints, account: Account, throw: object) -> Fault | None:
         """The fault that strikes this request. Raises at once what comes instead of any answer."""
         own = account.options.fault if isinstance(account.options, SandboxAccount) else None
-        asked = [faults.parse(line) for line in (hints.get(faults.HEADER), own) if line]
-        fault = next((fault for fault in asked if fault.strikes(kind=kind, account=account.name, throw=throw)), None)
+        asked = [(faults.parse(line), line is not own) for line in (hints.get(faults.HEADER), own) if line]
+        struck = (found for found in asked if found[0].strikes(kind=kind, account=account.name, throw=throw))
+        fault, by_caller = next(struck, (None, False))
         if fault and (error := faults.refusal(fault, now=self.clock())):
+            error.acted = by_caller
             raise error
         return fault
 

@@ -164,7 +164,7 @@ def image_request(
 ) -> ImageRequest:
     return ImageRequest(
         model=model,
-        prompt=_prompt(prompt),
+        prompt=_prompt(prompt, body),
         kind="i2i" if kind == "i2i" else "t2i",
         size=_size(body),
         n=wire_body.whole_number(body, "n", 1, 10) or 1,
@@ -181,7 +181,7 @@ def video_request(
 ) -> VideoRequest:
     return VideoRequest(
         model=model,
-        prompt=_prompt(prompt),
+        prompt=_prompt(prompt, body),
         kind=next(known for known in get_args(VideoKind) if known == kind),
         size=_size(body),
         seconds=seconds(body, 600),
@@ -201,7 +201,7 @@ def speech_request(body: Body, model: str, prompt: str, hints: Hints) -> SpeechR
         raise InvalidRequest("'speed' must be a number from 0.25 to 4", param="speed")
     return SpeechRequest(
         model=model,
-        text=_prompt(prompt),
+        text=_prompt(prompt, body),
         voice=_voice(body),
         format=audio_format(body),
         speed=1.0 if speed is None else speed,
@@ -213,7 +213,7 @@ def speech_request(body: Body, model: str, prompt: str, hints: Hints) -> SpeechR
 def music_request(body: Body, model: str, prompt: str, hints: Hints) -> MusicRequest:
     return MusicRequest(
         model=model,
-        prompt=_prompt(prompt),
+        prompt=_prompt(prompt, body),
         seconds=seconds(body, 600),
         format=audio_format(body),
         seed=_seed(body),
@@ -343,11 +343,13 @@ def _voice(body: Body) -> str:
     return found or ""
 
 
-def _prompt(prompt: str) -> str:
+def _prompt(prompt: str, body: Body) -> str:
+    """The words to work from, fit to be kept. `body` tells by which name the caller gave them."""
+    param = next((name for name in ("message", "messages", "prompt", "input") if name in body), "message")
     if not prompt.strip():
-        raise InvalidRequest("the prompt must not be empty", param="message")
+        raise InvalidRequest("the prompt must not be empty", param=param)
     if "\x00" in prompt:
-        raise InvalidRequest("the prompt must not hold a NUL character", param="message")
+        raise InvalidRequest("the prompt must not hold a NUL character", param=param)
     if len(prompt) > MAX_PROMPT:
-        raise InvalidRequest(f"the prompt may have at most {MAX_PROMPT} characters", param="message")
+        raise InvalidRequest(f"the prompt may have at most {MAX_PROMPT} characters", param=param)
     return prompt

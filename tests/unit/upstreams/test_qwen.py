@@ -532,6 +532,8 @@ FAULTS: list[tuple[Fault, type[errors.GatewayError]]] = [
     (Fault.api("", "", actual=401), errors.CredentialRejected),
     (Fault.rate_limited(4), errors.QuotaExhausted),
     (Fault.throttled(), errors.RateLimited),
+    (replace(Fault.rate_limited(4), status=429), errors.QuotaExhausted),
+    (Fault.api("invalid_input", "bad url", status=500), errors.UpstreamRefusedParameter),
     (Fault.api("Throttled", "Allocated quota exceeded, please wait"), errors.RateLimited),
     (Fault.api("Odd", "slow down", status=429), errors.RateLimited),
     (Fault.api("Odd", "slow down", actual=429), errors.RateLimited),
