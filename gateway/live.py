@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from types import TracebackType
+from typing import Protocol
 
 import structlog
 from starlette.types import Message, Receive, Scope, Send
@@ -29,6 +30,10 @@ EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 _STREAM_HEADERS = (EVENT_STREAM, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 log = structlog.get_logger(__name__)
+
+
+class Closable(Protocol):
+    async def aclose(self) -> None: ...
 
 
 class Departure:
@@ -117,8 +122,11 @@ class EventStream:
         error_frame: Callable[[GatewayError], bytes],
         tail: bytes = b"",
         headers: Iterable[tuple[bytes, bytes]] = (),
+        source: Closable | None = None,
     ) -> None:
         self.frames = frames
+        self.source = source
+        """What must be closed even if no frame is ever asked for: closing frames that have not begun does nothing."""
         self.drain = drain
         self.error_frame = error_frame
         self.tail = tail
@@ -172,6 +180,8 @@ class EventStream:
 
     async def _close_frames(self) -> None:
         await self.frames.aclose()
+        if self.source is not None:
+            await self.source.aclose()
 
     async def _attend(self, receive: Receive, send: Send, stream: asyncio.Task[object]) -> None:
         loop = asyncio.get_running_loop()

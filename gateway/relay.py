@@ -143,6 +143,7 @@ class Relay:
         relayed = Relayed(work, candidate, lease.account)
         relayed.passed = isinstance(first, Frame | Whole)
         relayed.events = self._committed(work, relayed, lease, events, first, patience)
+        await anext(relayed.events)
         return relayed
 
     async def ask(self, work: Work) -> Served:
@@ -214,6 +215,7 @@ class Relay:
         failure: GatewayError | None = None
         event = first
         try:
+            yield first  # taken by `open`: closing a generator that has not begun would settle nothing
             while True:
                 if type(event) is Usage:
                     relayed.usage = event

@@ -50,13 +50,20 @@ def relayed_by(request: Request, relayed: Relayed) -> HeaderList:
     return served_by(request, relayed.candidate.upstream, relayed.account.id)
 
 
-def stream(request: Request, frames: AsyncGenerator[bytes], headers: HeaderList, tail: bytes) -> EventStream:
+def stream(
+    request: Request,
+    frames: AsyncGenerator[bytes],
+    headers: HeaderList,
+    tail: bytes,
+    relayed: Relayed | None = None,
+) -> EventStream:
     return EventStream(
         frames,
         house_of(request).drain,
         error_frame=lambda error: openai_chat.error_frame(wire_errors.openai(error)),
         tail=tail,
         headers=headers,
+        source=relayed,
     )
 
 

@@ -107,7 +107,7 @@ async def _told(
     model = chat.model or relayed.candidate.card.id
     heading = Heading(f"chatcmpl-{random.getrandbits(96):024x}", int(time.time()), model, extra)
     if chat.stream:
-        return stream(request, _frames(chat, relayed, events, heading), headers, DONE)
+        return stream(request, _frames(chat, relayed, events, heading), headers, DONE, relayed)
     async with aclosing(relayed):
         folded = await openai_chat.fold(events)
     return Answer(openai_chat.completion(folded, heading), headers=headers)

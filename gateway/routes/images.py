@@ -35,7 +35,9 @@ async def generate(request: Request) -> Answer | EventStream:
     headers = relayed_by(request, relayed)
     events = linked(request, relayed, aiter(relayed))
     if wire_body.read(body, "stream", bool):
-        return EventStream(_frames(events), house_of(request).drain, error_frame=_error_frame, headers=headers)
+        return EventStream(
+            _frames(events), house_of(request).drain, error_frame=_error_frame, headers=headers, source=relayed
+        )
     with connected(request):
         async with aclosing(events):
             folded = await fold(events)

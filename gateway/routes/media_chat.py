@@ -94,7 +94,7 @@ async def _made_now(
     heading = _heading(chat, relayed.candidate.card.id, native.names_json(talk.chat_id, talk.response_id), dialect)
     headers = relayed_by(request, relayed)
     if chat.stream:
-        return stream(request, _frames(chat, _finished(events), heading, dialect), headers, DONE)
+        return stream(request, _frames(chat, _finished(events), heading, dialect), headers, DONE, relayed)
     with connected(request):
         async with aclosing(events):
             folded = await openai_chat.fold(events)

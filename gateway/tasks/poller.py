@@ -13,7 +13,7 @@ import asyncio
 import random
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import structlog
@@ -34,8 +34,9 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.relay import Relay, Work, within
+from gateway.tasks.notices import Notices
 from gateway.tasks.store import FINAL, Store, Task
-from gateway.types import Account, Candidate, JobUpdate, ModelCard, Principal, Usage, UsageRecord
+from gateway.types import Account, Candidate, Job, JobUpdate, ModelCard, Principal, Usage, UsageRecord
 from gateway.upstreams.base import Upstream
 
 AT_ONCE = 64
@@ -52,44 +53,6 @@ RATE_LIMIT_SECONDS = 5.0
 log = structlog.get_logger(__name__)
 
 
-class Notices:
-    """Who waits for a change of a task in this process."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, set[Change]] = {}
-
-    def next(self, task_id: str) -> Change:
-        change = Change(self._waiting, task_id)
-        self._waiting.setdefault(task_id, set()).add(change)
-        return change
-
-    def tell(self, task_id: str) -> None:
-        for change in self._waiting.pop(task_id, ()):
-            change.event.set()
-
-
-@dataclass(eq=False, slots=True)
-class Change:
-    """The next change of a task."""
-
-    _waiting: dict[str, set[Change]]
-    _task_id: str
-    event: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def wait(self, limit: float) -> None:
-        """Until it comes, `limit` seconds at most."""
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(limit):
-                    await self.event.wait()
-        finally:
-            others = self._waiting.get(self._task_id)
-            if others is not None:
-                others.discard(self)
-                if not others:
-                    del self._waiting[self._task_id]
-
-
 class Poller:
     def __init__(self, store: Store, relay: Relay, ingest: Ingest, *, interval: float) -> None:
         self.store = store
@@ -101,6 +64,8 @@ class Poller:
         self._hands = asyncio.Semaphore(AT_ONCE)
         self._faults: dict[str, int] = {}
         """Failed polls in a row, by task."""
+        self._unfetched: dict[str, int] = {}
+        """Results in a row that could not be brought in, by task."""
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -214,6 +179,11 @@ class Poller:
             next_poll_at=now + self._interval(served.candidate.upstream),
         )
         await self._save(task)
+        if (await self.store.get(task.id)).cancel_requested:  # asked for while nobody knew of a job
+            try:
+                await self.stop(task)
+            except GatewayError as error:
+                log.warning("cancel failed", task=task.id, account=task.account, code=error.code)
         return None
 
     async def _queue(self, task: Task, error: GatewayError, work: Work) -> GatewayError | None:
@@ -291,7 +261,7 @@ class Poller:
                 raise ResultUnavailable("the upstream says it is done but names no result")
             kept = [await self.ingest.keep(media, origin) for media in update.media]
         except ResultUnavailable as error:
-            tries = self._faults[task.id] = self._faults.get(task.id, 0) + 1
+            tries = self._unfetched[task.id] = self._unfetched.get(task.id, 0) + 1
             if tries >= RESULT_TRIES:
                 return await self._fail(task, error)
             await self._later(task, min(BACKOFF_MAX, self._interval(task.upstream) * 2**tries))
@@ -310,6 +280,24 @@ class Poller:
             return await self._fail(task, error, "expired")
         await self._later(task, self._interval(task.upstream))
         return None
+
+    # --- stopping ---
+
+    async def stop(self, task: Task) -> None:
+        """Cancel a task: at once where no job exists or its upstream knows no way, else if the upstream confirms."""
+        if task.job is not None and not await self._stopped_upstream(task, task.job):
+            return
+        done = replace(task, state="cancelled", cancel_requested=True, finished_at=time.time())
+        if await self.store.end(done):
+            self._told(done, None, Usage())
+
+    async def _stopped_upstream(self, task: Task, job: Job) -> bool:
+        """True when the upstream confirmed, or offers no way: then it is cancelled here and not asked for again."""
+        upstream, pool = self.relay.upstreams.get(task.upstream), self.relay.pools.get(task.upstream)
+        account = pool.account(task.account or "") if pool else None
+        if upstream is None or account is None or "cancel" not in upstream.operations():
+            return True
+        return await within(upstream.cancel(job, account), POLL_SECONDS)
 
     # --- ending a step ---
 
@@ -331,11 +319,13 @@ class Poller:
 
     async def _later(self, task: Task, seconds: float) -> None:
         await self.store.save(replace(task, next_poll_at=time.time() + seconds))
+        self._wake.set()
 
     def _told(self, task: Task, error: GatewayError | None, usage: Usage) -> None:
         """Everything that follows the end of a task in this process."""
         assert task.state in FINAL
         self._faults.pop(task.id, None)
+        self._unfetched.pop(task.id, None)
         self.notices.tell(task.id)
         log.info("task ended", task=task.id, state=task.state, kind=task.kind, model=task.model, account=task.account)
         if task.job is None:

@@ -140,13 +140,21 @@ class Store:
     async def save(self, task: Task, *, release: bool = True) -> bool:
         """Write a task that this process holds. False where the hold was lost or the task is final already."""
         held = and_(tasks.c.id == task.id, tasks.c.lease_owner == self.process, tasks.c.state.in_(OPEN))
-        values = _row(task) | ({"lease_owner": None, "lease_until": 0.0} if release else {})
+        values = _held_row(task) | ({"lease_owner": None, "lease_until": 0.0} if release else {})
         async with self._database.write() as connection:
             return bool((await connection.execute(update(tasks).where(held).values(values))).rowcount)
 
-    async def cancel(self, task: Task, values: dict[str, Any]) -> bool:
-        """Change a task that is not final, whoever holds it."""
-        which = and_(tasks.c.id == task.id, tasks.c.state.in_(OPEN))
+    async def ask_to_cancel(self, task_id: str) -> bool:
+        """Note that a task shall end, whoever holds it. False where it is final."""
+        return await self._change(task_id, {"cancel_requested": True})
+
+    async def end(self, task: Task) -> bool:
+        """Give a task its final state, whoever holds it. False where it has one."""
+        changed = {"state": task.state, "finished_at": task.finished_at, "cancel_requested": task.cancel_requested}
+        return await self._change(task.id, changed | {"lease_owner": None, "lease_until": 0.0})
+
+    async def _change(self, task_id: str, values: dict[str, Any]) -> bool:
+        which = and_(tasks.c.id == task_id, tasks.c.state.in_(OPEN))
         async with self._database.write() as connection:
             return bool((await connection.execute(update(tasks).where(which).values(values))).rowcount)
 
@@ -154,7 +162,7 @@ class Store:
         """The last step of a task and its outputs, together or not at all."""
         held = and_(tasks.c.id == task.id, tasks.c.lease_owner == self.process, tasks.c.state.in_(OPEN))
         async with self._database.write() as connection:
-            values = _row(task) | {"lease_owner": None, "lease_until": 0.0}
+            values = _held_row(task) | {"lease_owner": None, "lease_until": 0.0}
             if not (await connection.execute(update(tasks).where(held).values(values))).rowcount:
                 return False
             for position, asset_id in enumerate(asset_ids):
@@ -237,6 +245,11 @@ def _row(task: Task) -> dict[str, Any]:
         "cancel_requested": task.cancel_requested,
         "native": task.native,
     }
+
+
+def _held_row(task: Task) -> dict[str, Any]:
+    """What its holder may write: a cancel that somebody asked for meanwhile stays asked for."""
+    return {name: value for name, value in _row(task).items() if name != "cancel_requested"}
 
 
 def _task(row: Any) -> Task:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import closing
 from typing import Any
 
 from gateway.assets.inputs import Inputs
-from gateway.errors import Conflict, GatewayError, WaitTimeout
+from gateway.errors import AccountError, Conflict, RequestError, UpstreamError, WaitTimeout
 from gateway.relay import Relay
 from gateway.tasks.poller import Poller
 from gateway.tasks.store import Store, Task
@@ -89,23 +90,18 @@ class Tasks:
         end = time.monotonic() + limit
         seen: tuple[Any, ...] | None = None
         while True:
-            changed = self.poller.notices.next(task_id)
-            task = await self.store.get(task_id)
-            looks = (task.state, round(task.progress))
-            if looks != seen:
-                seen = looks
-                yield task
-            if task.final:
-                return
-            left = end - time.monotonic()
-            if left <= 0:
-                raise WaitTimeout(
-                    f"the video was not ready within {limit:.0f} s; it goes on",
-                    advice=f"Ask GET /api/tasks/status/{task_id} for it",
-                    task_id=task_id,
-                    chat_id=task.chat_id,
-                )
-            await changed.wait(min(LOOK_SECONDS, left))
+            with closing(self.poller.notices.next(task_id)) as changed:
+                task = await self.store.get(task_id)
+                looks = (task.state, round(task.progress))
+                if looks != seen:
+                    seen = looks
+                    yield task
+                if task.final:
+                    return
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise _too_long(task, limit)
+                await changed.wait(min(LOOK_SECONDS, left))
 
     async def finished(self, task_id: str, limit: float) -> Task:
         """Wait for the end. Raises WaitTimeout."""
@@ -118,44 +114,29 @@ class Tasks:
     async def cancel(self, task_id: str, principal: Principal) -> Task:
         """Stop a task: at once where no job exists, else as far as the upstream can. A final task stays as it is."""
         task = await self.get(task_id, principal)
-        if task.final:
-            return task
-        if task.state == "submitting":
-            await self.store.cancel(task, {"cancel_requested": True})
-        elif task.job is None or await self._stopped_upstream(task):
-            await self._cancelled(task)
-        else:
-            await self.store.cancel(task, {"cancel_requested": True})
+        if await self.store.ask_to_cancel(task_id):
+            task = await self.store.get(task_id)  # read after the asking: whoever comes second stops the job
+        if task.state in ("queued", "running"):
+            await self._stop(task)
         self.poller.notices.tell(task_id)
         return await self.store.get(task_id)
 
-    async def _stopped_upstream(self, task: Task) -> bool:
-        """True when the upstream confirmed, or offers no way: then it is cancelled here and not asked for again."""
-        upstream = self.relay.upstreams.get(task.upstream)
-        if upstream is None or "cancel" not in upstream.operations():
-            return True
-        account = self.relay.pools[task.upstream].account(task.account or "")
-        if account is None or task.job is None:
-            return True
+    async def _stop(self, task: Task) -> None:
         try:
-            return await upstream.cancel(task.job, account)
-        except GatewayError as exc:
+            await self.poller.stop(task)
+        except (AccountError, RequestError, UpstreamError) as exc:
             raise Conflict(
                 f"the task cannot be cancelled now: {exc.message}", code="not_cancellable", task_id=task.id
             ) from exc
 
-    async def _cancelled(self, task: Task) -> None:
-        now = time.time()
-        await self.store.cancel(
-            task,
-            {
-                "state": "cancelled",
-                "cancel_requested": True,
-                "finished_at": now,
-                "lease_owner": None,
-                "lease_until": 0.0,
-            },
-        )
+
+def _too_long(task: Task, limit: float) -> WaitTimeout:
+    return WaitTimeout(
+        f"the video was not ready within {limit:.0f} s; it goes on",
+        advice=f"Ask GET /api/tasks/status/{task.id} for it",
+        task_id=task.id,
+        chat_id=task.chat_id,
+    )
 
 
 STATES_OF: dict[str, tuple[TaskState, ...]] = {

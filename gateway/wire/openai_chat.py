@@ -108,8 +108,8 @@ def usage(data: Mapping[str, Any]) -> Usage:
     return Usage(
         input_tokens=_count(data, "prompt_tokens") or _count(data, "input_tokens"),
         output_tokens=_count(data, "completion_tokens") or _count(data, "output_tokens"),
-        cached_tokens=_count(data.get("prompt_tokens_details") or {}, "cached_tokens"),
-        reasoning_tokens=_count(data.get("completion_tokens_details") or {}, "reasoning_tokens"),
+        cached_tokens=_count(data.get("prompt_tokens_details"), "cached_tokens"),
+        reasoning_tokens=_count(data.get("completion_tokens_details"), "reasoning_tokens"),
     )
 
 
@@ -319,6 +319,6 @@ def _extended(whole: bytes, extra: Mapping[str, Any]) -> bytes:
     return _encode({**msgspec.json.decode(whole), **extra})
 
 
-def _count(data: Mapping[str, Any], name: str) -> int:
-    value = data.get(name)
+def _count(data: Any, name: str) -> int:
+    value = data.get(name) if isinstance(data, Mapping) else None
     return value if isinstance(value, int) and value > 0 else 0

@@ -176,11 +176,21 @@ async def test_the_holds_of_a_process_that_is_gone_can_be_dropped(store: Store, 
 async def test_a_final_state_is_final(store: Store) -> None:
     await add(store, task())
     [mine] = await store.claim(1, NOW + 10)
-    assert await store.cancel(mine, {"state": "cancelled"})
+    assert await store.end(replace(mine, state="cancelled", finished_at=NOW))
     assert not await store.save(replace(mine, state="running"))
     assert not await store.succeed(replace(mine, state="succeeded"), [])
-    assert not await store.cancel(mine, {"state": "cancelled"})
+    assert not await store.end(replace(mine, state="failed"))
+    assert not await store.ask_to_cancel("task_1")
     assert (await store.get("task_1")).state == "cancelled"
+
+
+async def test_a_cancel_asked_for_is_not_undone_by_who_holds_the_task(store: Store) -> None:
+    await add(store, task())
+    [mine] = await store.claim(1, NOW + 10)
+    assert await store.ask_to_cancel("task_1")
+    assert await store.save(replace(mine, state="running"))
+    now = await store.get("task_1")
+    assert (now.state, now.cancel_requested) == ("running", True)
 
 
 async def test_what_is_due_next_is_known(store: Store) -> None:
