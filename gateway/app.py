@@ -45,6 +45,8 @@ from gateway.usage import Meter
 RESULT_MAX = 512 * 1024 * 1024
 """Bytes one result of an upstream may have."""
 HOLD_MARGIN_SECONDS = 60.0
+SETTLE_SECONDS = 2.0
+"""How long a shutdown waits for creates of paid work that are under way, beyond what their callers wait for."""
 LINK_SECRET = "link_secret"  # noqa: S105 - the name of a row
 
 
@@ -145,6 +147,7 @@ async def _running(house: House) -> AsyncGenerator[None]:
     try:
         yield
     finally:
+        await house.tasks.poller.settle(SETTLE_SECONDS)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway import __version__
 from gateway.routes.house import House
+from gateway.upstreams import types
 
 WIDTH = 78
 
@@ -30,13 +31,18 @@ def _upstreams(house: House) -> list[str]:
     if house.sandbox:
         return [
             "  upstreams  none configured: the sandbox answers every model name with made-up results.",
-            "             Set OPENAI_API_KEY, QWEN_TOKENS … or write config.yaml to reach real ones.",
+            f"             Set {_variables()} or write a config.yaml to reach real ones.",
         ]
     lines = []
     for name, pool in house.relay.pools.items():
         count = len(pool.accounts)
         lines.append(f"  upstream   {name}: {count} account{'s' if count != 1 else ''}")
     return lines
+
+
+def _variables() -> str:
+    """The environment variables that make accounts, one of each provider."""
+    return ", ".join(sorted(kind.env_credentials[0] for kind in types().values() if kind.env_credentials))
 
 
 def _storage(house: House) -> str:

@@ -58,6 +58,8 @@ class Meter:
 
 
 def _row(record: UsageRecord) -> dict[str, Any]:
-    row = msgspec.structs.asdict(record)
+    """Without NUL, which PostgreSQL keeps in no text: one such name would hold up every other record for good."""
+    told = msgspec.structs.asdict(record)
+    row = {name: value.replace("\0", "") if isinstance(value, str) else value for name, value in told.items()}
     row["account_id"] = row.pop("account")
     return row

@@ -128,7 +128,7 @@ class Inputs:
     # --- one input ---
 
     async def _staged_input(self, found: Input, upstream: Upstream, account: Account) -> Input:
-        brought = await self.bring(found.url)
+        brought = _fitting(found, await self.bring(found.url))
         mime, name = brought.mime or found.mime, found.name or brought.name
         staged = msgspec.structs.replace(found, mime=mime, name=name, size=len(brought.data))
         if "upload" not in upstream.operations():
@@ -163,7 +163,7 @@ class Inputs:
             return msgspec.structs.replace(found, url=OBJECT + key)
         if not found.url.startswith("data:"):
             return found
-        file = await self.bring(found.url)
+        file = _fitting(found, await self.bring(found.url))
         media = sniff(file.data)
         key = object_key("uploads", "input", time.time(), file.sha256, media.extension if media else "bin")
         await self.storage.put(key, file.data, mime=file.mime)
@@ -207,6 +207,13 @@ def _files_of(turn: dict[str, Any]) -> list[Input]:
         elif isinstance(file, dict) and isinstance(file.get("file_data") or file.get("url"), str):
             found.append(Input(file.get("file_data") or file["url"], role="file", name=str(file.get("filename", ""))))
     return found
+
+
+def _fitting(found: Input, file: Bytes) -> Bytes:
+    """The file, if it can be what the request says it is. Raises InvalidRequest for an image that is none."""
+    if found.role != "file" and not file.mime.startswith("image/"):
+        raise InvalidRequest("an image that the request names is none by its content", code="invalid_image")
+    return file
 
 
 def _sniffed(data: bytes, name: str) -> Bytes:

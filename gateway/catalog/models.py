@@ -119,6 +119,8 @@ class Catalog:
         if kind in self.defaults:
             return self.aliases.get(self.defaults[kind], self.defaults[kind])
         for source in self.sources:
+            if source.upstream.stand_in and not self._stand_in:
+                continue  # made-up results only for who asks for them by name
             for card in self._cards(source).values():
                 if kind in card.kinds:
                     return card.id
@@ -163,6 +165,8 @@ class Catalog:
         for card in self.cards():
             if card.id == model:
                 return card
+        if not model:
+            raise self._unknown(model)
         try:
             first = self.resolve(model).candidates[0]
         except InvalidRequest as exc:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 
 from gateway.conversations import Conversation, Turn
+from gateway.errors import DatabaseUnavailable, Draining
 from gateway.live import EventStream
 from gateway.routes.answers import Dialect, linked, relayed_by, served_by, stream, with_link, work
 from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, request_id_of
@@ -59,6 +60,7 @@ async def answer(request: Request, asked: native.Body, chat: ChatRequest, kind: 
             chat_id=talk.chat_id,
         )
         note(request, task=task.id)
+        await _promised(request, task, talk, turns)
         return await _task_answer(request, asked, chat, task, dialect)
     what = _request(asked, kind, model, prompt, found, hints_of(request))
     return await _made_now(request, chat, what, kind, resolved.candidates, talk, turns, dialect)
@@ -154,12 +156,30 @@ async def _task_answer(
         progress = bool(wire_body.read(asked, "progress", bool))
         frames = _frames(chat, _watched(request, task), heading, dialect, progress=progress)
         return stream(request, frames, headers, DONE)
-    with connected(request):
-        done = await house_of(request).tasks.finished(task.id, house_of(request).config.tasks.wait_timeout)
+    done = await _finished_task(request, task)
     folded = Folded(media=_media(request, done), usage=_usage(done))
     extra["video_url"] = folded.media[0].url if folded.media else None
     heading = _heading(chat, task.model, extra, dialect, task.id)
     return Answer(openai_chat.completion(folded, heading, dialect.show), headers=headers)
+
+
+async def _promised(request: Request, task: Task, talk: Conversation, turns: list[dict[str, Any]]) -> None:
+    """Keep the turn at once, under the task's name: the chat goes on by it, whether or not its caller waits."""
+    talk.response_id = task.id
+    turn = Turn(turns, task.model, task.upstream, task.account or "", said=[f"[video {task.id}]"])
+    with suppress(DatabaseUnavailable):  # the task stands, and its caller must hear of it
+        await house_of(request).conversations.keep(talk, turn)
+
+
+async def _finished_task(request: Request, task: Task) -> Task:
+    """Wait for the end. Raises WaitTimeout, or Draining that names the task: asked for again, it would cost again."""
+    try:
+        with connected(request):
+            return await house_of(request).tasks.finished(task.id, house_of(request).config.tasks.wait_timeout)
+    except Draining as error:
+        error.task_id, error.chat_id, error.resend_helps = task.id, task.chat_id, False
+        error.advice = f"The video goes on: ask GET /api/tasks/status/{task.id} for it"
+        raise
 
 
 def _promise(task: Task) -> bytes:

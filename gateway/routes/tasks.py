@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -192,15 +193,18 @@ def _moment(name: str, text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return float(text)
-    except ValueError as exc:
-        raise InvalidRequest(f"'{name}' must be a time in Unix seconds", param=name) from exc
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise InvalidRequest(f"'{name}' must be a time in Unix seconds", param=name)
+    return found
 
 
 def _limit(text: str | None) -> int:
     if text is None:
         return PAGE
-    if not text.isdigit() or not 1 <= int(text) <= PAGE_MAX:
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= PAGE_MAX:
         raise InvalidRequest(f"'limit' must be a whole number from 1 to {PAGE_MAX}", param="limit")
     return int(text)
 

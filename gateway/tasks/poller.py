@@ -49,6 +49,7 @@ LOST_POLLS = 3
 """Polls in a row that must not find a job before it counts as lost."""
 RESULT_TRIES = 4
 RATE_LIMIT_SECONDS = 5.0
+WRITE_AGAIN_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +68,8 @@ class Poller:
         self._unfetched: dict[str, int] = {}
         """Results in a row that could not be brought in, by task."""
         self._group: asyncio.TaskGroup | None = None
+        self._closing = False
+        self._submitting: set[asyncio.Task[object]] = set()
 
     async def run(self) -> None:
         """Take due tasks in hand until cancelled."""
@@ -77,6 +80,12 @@ class Poller:
                 except DatabaseUnavailable as error:
                     log.warning("tasks cannot be read", code=error.code)
                     await asyncio.sleep(IDLE_SECONDS)
+
+    async def settle(self, limit: float) -> None:
+        """Take nothing new in hand, and wait for creates under way: one cut off in between can never be told again."""
+        self._closing = True
+        if self._submitting:
+            await asyncio.wait(self._submitting, timeout=limit)
 
     async def take_on(self, task_id: str, limit: float) -> GatewayError | None:
         """Submit a new task now. Returns what refused it; None once it is taken, or will be by itself later."""
@@ -98,7 +107,7 @@ class Poller:
     async def _round(self, group: asyncio.TaskGroup) -> None:
         await self._hands.acquire()
         self._hands.release()
-        claimed = await self.store.claim(AT_ONCE, time.time())
+        claimed = [] if self._closing else await self.store.claim(AT_ONCE, time.time())
         for task in claimed:
             await self._hands.acquire()
             group.create_task(self._in_hand(task), name=f"task {task.id}")
@@ -139,9 +148,15 @@ class Poller:
             return None
         if time.time() >= task.deadline:
             return await self._fail(task, TaskExpired(f"the task did not finish within {_span(task):.0f} s"), "expired")
-        if task.job is None:
+        if task.job is not None:
+            return await self._poll(task)
+        me = asyncio.current_task()
+        assert me is not None
+        self._submitting.add(me)
+        try:
             return await self._submit(task)
-        return await self._poll(task)
+        finally:
+            self._submitting.discard(me)
 
     # --- submitting ---
 
@@ -309,17 +324,29 @@ class Poller:
 
     async def _end(self, task: Task, error: GatewayError | None = None) -> None:
         done = replace(task, finished_at=time.time())
-        if await self.store.save(done):
+        if await self._written(done):
             self._told(done, error, Usage())
 
     async def _save(self, task: Task) -> None:
-        await self.store.save(task)
+        await self._written(task)
         self.notices.tell(task.id)
         self._wake.set()
 
     async def _later(self, task: Task, seconds: float) -> None:
-        await self.store.save(replace(task, next_poll_at=time.time() + seconds))
+        await self._written(replace(task, next_poll_at=time.time() + seconds))
         self._wake.set()
+
+    async def _written(self, task: Task) -> bool:
+        """Save, however long the database is away: what an upstream has promised must not be forgotten."""
+        pause = WRITE_AGAIN_SECONDS
+        while True:
+            try:
+                return await self.store.save(task)
+            except DatabaseUnavailable as error:
+                job = task.job.id if task.job else None
+                log.error("task not written yet", task=task.id, job=job, account=task.account, code=error.code)
+            await asyncio.sleep(pause)
+            pause = min(BACKOFF_MAX, pause * 2)
 
     def _told(self, task: Task, error: GatewayError | None, usage: Usage) -> None:
         """Everything that follows the end of a task in this process."""

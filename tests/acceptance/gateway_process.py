@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 import httpx
 from anyio.from_thread import start_blocking_portal
 from openai import OpenAI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.emulators.serving import serve
 
@@ -105,7 +106,9 @@ class Gateway:
 
     def client(self, **options: Any) -> httpx.Client:
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
-        client = httpx.Client(**{"base_url": self.url, "headers": headers, "timeout": 30, "trust_env": False, **options})
+        client = httpx.Client(
+            **{"base_url": self.url, "headers": headers, "timeout": 30, "trust_env": False, **options}
+        )
         self._clients.append(client)
         return client
 
@@ -150,8 +153,20 @@ def running(
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
     """`app` on a real socket, on a loop in a thread of its own: tests may block. Yields its base URL."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(app)) as url:
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(_prompt(app))) as url:
         yield url
+
+
+def _prompt(app: ASGIApp) -> ASGIApp:
+    """Every write leaves at once: held back for an acknowledgement, it would be lost where a reset follows."""
+
+    async def prompt(scope: Scope, receive: Receive, send: Send) -> None:
+        transport = getattr(getattr(send, "__self__", None), "transport", None)
+        if transport is not None:
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await app(scope, receive, send)
+
+    return prompt
 
 
 def eventually(condition: Callable[[], T], seconds: float = 5.0) -> T:
@@ -171,7 +186,14 @@ def compatible(url: str, *credentials: str, name: str = "emulator", **stanza: An
 
 def qwen(url: str, *tokens: str, **stanza: Any) -> dict[str, Any]:
     accounts = [{"name": f"a{at}", "token": token} for at, token in enumerate(tokens, 1)]
-    return {"name": "qwen", "type": "qwen", "base_url": url, "oss_url": url + "/{bucket}", "accounts": accounts, **stanza}
+    return {
+        "name": "qwen",
+        "type": "qwen",
+        "base_url": url,
+        "oss_url": url + "/{bucket}",
+        "accounts": accounts,
+        **stanza,
+    }
 
 
 def lines(response: httpx.Response) -> list[Any]:

@@ -59,21 +59,21 @@ def stanza(url: str, name: str, *accounts: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     emulators = {name: Broken(fault) for name, (fault, _) in FAULTS.items()} | {"good": Emulator(keys=[SECRET])}
-    site = QwenSite(TOKENS)
-    with served(Starlette(routes=[Mount(f"/{name}", emulator.app) for name, emulator in emulators.items()])) as url:
-        with served(Starlette(routes=[Mount("/site", site), Route("/{path:path}", page, methods=["POST"])])) as other:
-            accounts = qwen(other, *TOKENS, models=["qwen3-max"])
-            accounts["accounts"][0]["base_url"] = f"{other}/page"
-            accounts["accounts"][1]["base_url"] = f"{other}/site"
-            upstreams = [
-                *(stanza(url, f"{name}-{at}", name) for name in FAULTS for at in range(len(WAYS))),
-                *(stanza(url, f"pair-{name}", name, "good") for name in CROWD),
-                stanza(url, "crowd", *CROWD, "good"),
-                accounts,
-            ]
-            home = tmp_path_factory.mktemp("broken")
-            with running(home, {"upstreams": upstreams}, secrets=[SECRET, *TOKENS]) as gateway:
-                yield gateway
+    house = Starlette(routes=[Mount(f"/{name}", emulator.app) for name, emulator in emulators.items()])
+    site = Starlette(routes=[Mount("/site", QwenSite(TOKENS)), Route("/{path:path}", page, methods=["POST"])])
+    with served(house) as url, served(site) as other:
+        accounts = qwen(other, *TOKENS, models=["qwen3-max"])
+        accounts["accounts"][0]["base_url"] = f"{other}/page"
+        accounts["accounts"][1]["base_url"] = f"{other}/site"
+        upstreams = [
+            *(stanza(url, f"{name}-{at}", name) for name in FAULTS for at in range(len(WAYS))),
+            *(stanza(url, f"pair-{name}", name, "good") for name in CROWD),
+            stanza(url, "crowd", *CROWD, "good"),
+            accounts,
+        ]
+        home = tmp_path_factory.mktemp("broken")
+        with running(home, {"upstreams": upstreams}, secrets=[SECRET, *TOKENS]) as gateway:
+            yield gateway
 
 
 async def page(request: Any) -> HTMLResponse:
@@ -94,7 +94,9 @@ def said(answer: httpx.Response) -> str:
     return str(answer.json()["choices"][0]["message"]["content"])
 
 
-@pytest.mark.parametrize("way", range(len(WAYS)), ids=lambda at: f"{WAYS[at][0]}-{'stream' if WAYS[at][1] else 'whole'}")
+@pytest.mark.parametrize(
+    "way", range(len(WAYS)), ids=lambda at: f"{WAYS[at][0]}-{'stream' if WAYS[at][1] else 'whole'}"
+)
 @pytest.mark.parametrize("name", FAULTS)
 def test_error_has_its_status_and_shape(http: httpx.Client, name: str, way: int) -> None:
     path, stream = WAYS[way]

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,31 +49,17 @@ def house(shared: House) -> Iterator[House]:
     eventually(lambda: shared.gateway.in_flight() == 0, NOTICED_SECONDS)
 
 
-class before_emulator:  # noqa: N801 - reads as a clause
-    """`with before_emulator(home) as house`"""
-
-    def __init__(self, home: Path, drain_seconds: int = 20) -> None:
-        self.emulator = Emulator(keys=[SECRET])
-        self.tap = Tap(self.emulator.app)
-        self.home, self.drain_seconds = home, drain_seconds
-
-    def __enter__(self) -> House:
-        self._served = served(self.tap)
-        url = self._served.__enter__()
+@contextmanager
+def before_emulator(home: Path, drain_seconds: int = 20) -> Iterator[House]:
+    emulator = Emulator(keys=[SECRET])
+    tap = Tap(emulator.app)
+    with served(tap) as url:
         account = compatible(url, SECRET)
         account["accounts"][0]["max_concurrency"] = 64
-        config = {"server": {"drain_seconds": self.drain_seconds}, "upstreams": [account]}
-        self._running = running(self.home, config, secrets=[SECRET])
-        gateway = self._running.__enter__()
-        eventually(lambda: self.emulator.requests)
-        return House(gateway, self.emulator, self.tap)
-
-    def __exit__(self, *exc: object) -> None:
-        self.tap.open()
-        try:
-            self._running.__exit__(None, None, None)
-        finally:
-            self._served.__exit__(None, None, None)
+        config = {"server": {"drain_seconds": drain_seconds}, "upstreams": [account]}
+        with running(home, config, secrets=[SECRET]) as gateway:
+            eventually(lambda: emulator.requests)
+            yield House(gateway, emulator, tap)
 
 
 def request(path: str = PATHS[0], *, stream: bool = True) -> bytes:
@@ -180,7 +167,9 @@ def test_nothing_is_left_behind_by_many_who_leave(house: House) -> None:
 
     with ThreadPoolExecutor(20) as clients:
         visits = [
-            clients.submit(visit, dice.random() / 50, dice.random() < 0.6, dice.random() < 0.4, dice.choice([close, reset]))
+            clients.submit(
+                visit, dice.random() / 50, dice.random() < 0.6, dice.random() < 0.4, dice.choice([close, reset])
+            )
             for _ in range(200)
         ]
         for each in visits:
@@ -216,7 +205,9 @@ def test_slow_reader_gets_every_word(house: House) -> None:
 # --- going ---
 
 
-def hear(gateway: Gateway, heard: list[httpx.Response], path: str = PATHS[0], *, stream: bool = True) -> threading.Thread:
+def hear(
+    gateway: Gateway, heard: list[httpx.Response], path: str = PATHS[0], *, stream: bool = True
+) -> threading.Thread:
     """A client in a thread of its own, that puts the whole answer into `heard`."""
     body = {"model": TEXT, "stream": stream, "messages": [{"role": "user", "content": "Hello"}]}
     client = gateway.client()

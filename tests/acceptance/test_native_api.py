@@ -1,75 +1,29 @@
-"""The native API under /api on the sandbox: chats, media, tasks, files, models, accounts."""
+"""The native API under /api on the sandbox: chats, images, files, models, accounts."""
 
 import io
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import av
 import httpx
 import pytest
 from PIL import Image
 
 from tests.acceptance.gateway_process import Gateway, eventually, lines, running
+from tests.acceptance.native import SANDBOX, ask, png, refused, said
 
-SMALL: dict[str, Any] = {"chatType": "t2v", "message": "waves", "size": "128x72", "seconds": 1}
-SANDBOX = {"name": "sandbox", "type": "sandbox", "image_seconds": 0.1, "video_seconds": 0.3}
+TIRED = {"name": "tired", "type": "sandbox", "accounts": [{"name": "a", "fault": "rate_limit;retry_after=1"}]}
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    config = {"upstreams": [SANDBOX], "tasks": {"wait_timeout": 20}}
-    with running(tmp_path_factory.mktemp("native"), config) as gateway:
+    with running(tmp_path_factory.mktemp("native"), {"upstreams": [SANDBOX, TIRED]}) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="module")
 def http(gateway: Gateway) -> httpx.Client:
     return gateway.client()
-
-
-def ask(http: httpx.Client, path: str = "/api/chat", **body: Any) -> Any:
-    answer = http.post(path, json=body)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def said(answer: Any) -> str:
-    return str(answer["choices"][0]["message"]["content"])
-
-
-def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    body: dict[str, Any] = answer.json()
-    assert (answer.status_code, body["code"]) == (status, code), answer.text
-    assert isinstance(body["error"], str)
-    assert answer.headers["x-request-id"]
-    return body
-
-
-def png(width: int = 40, height: int = 30) -> bytes:
-    held = io.BytesIO()
-    Image.new("RGB", (width, height), (200, 30, 30)).save(held, "PNG")
-    return held.getvalue()
-
-
-def size_of(film: bytes) -> tuple[int, int]:
-    with av.open(io.BytesIO(film)) as opened:
-        track = opened.streams.video[0]
-        return track.width, track.height
-
-
-def task_done(http: httpx.Client, task_id: str) -> dict[str, Any]:
-    def look() -> dict[str, Any] | None:
-        told: dict[str, Any] = http.get(f"/api/tasks/status/{task_id}").json()
-        return None if told["status"] == "processing" else told
-
-    return eventually(look, 15) or {}
-
-
-def start_video(http: httpx.Client, fault: str = "", **body: Any) -> str:
-    headers = {"x-sandbox-fault": fault} if fault else {}
-    told = http.post("/api/chat", json={**SMALL, "waitForCompletion": False, **body}, headers=headers).json()
-    return str(told["task_id"])
 
 
 # --- text ---
@@ -214,135 +168,6 @@ def test_image_is_made_from_an_image(http: httpx.Client) -> None:
     assert http.get(said(answer)).content.startswith(b"\x89PNG")
 
 
-# --- videos and their tasks ---
-
-
-def test_video_is_waited_for(http: httpx.Client) -> None:
-    answer = ask(http, **SMALL)
-    assert answer["id"] == answer["response_id"] == answer["parentId"] == answer["task_id"]
-    assert said(answer) == answer["video_url"]
-    assert size_of(http.get(answer["video_url"]).content) == (128, 72)
-    assert http.get(f"/api/tasks/{answer['task_id']}").json()["status"] == "succeeded"
-
-
-def test_video_is_promised_and_polled_for(http: httpx.Client) -> None:
-    promise = ask(http, **SMALL, waitForCompletion=False)
-    assert (promise["status"], promise["parentId"]) == ("processing", promise["task_id"])
-    assert promise["message"]
-    assert promise["chatId"]
-    first = http.get(f"/api/v1/tasks/status/{promise['task_id']}").json()
-    assert (first["task_status"], first["content"], first["video_url"]) == ("processing", "", None)
-    done = task_done(http, promise["task_id"])
-    assert (done["task_status"], done["status"], done["progress"]) == ("completed", "completed", 100)
-    assert done["content"] == done["video_url"] == done["data"]["content"]
-    assert (done["error"], done["eta_seconds"]) == (None, 0)
-    assert size_of(http.get(done["video_url"]).content) == (128, 72)
-
-
-def test_video_streams_with_progress_where_asked(http: httpx.Client) -> None:
-    answer = http.post("/api/chat", json={**SMALL, "stream": True, "progress": True})
-    *chunks, done = lines(answer)
-    assert done == "[DONE]"
-    steps = [chunk["progress"] for chunk in chunks if "progress" in chunk]
-    assert steps == sorted(steps)
-    assert steps
-    content = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"])
-    assert size_of(http.get(content.strip()).content) == (128, 72)
-    assert chunks[0]["task_id"] == answer.headers["x-task-id"]
-
-
-def test_image_becomes_a_video(http: httpx.Client) -> None:
-    link = http.post("/api/files/upload", files={"file": ("red.png", png(64, 64))}).json()["file"]["url"]
-    answer = ask(http, **{**SMALL, "message": [{"type": "text", "text": "go"}, {"type": "image", "image": link}]})
-    task = http.get(f"/api/tasks/{answer['task_id']}").json()
-    assert (task["kind"], task["input"]["images"], task["status"]) == ("i2v", 1, "succeeded")
-
-
-def test_task_tells_everything_but_secrets(http: httpx.Client) -> None:
-    task_id = start_video(http, seed=7)
-    task_done(http, task_id)
-    task = http.get(f"/api/tasks/{task_id}").json()
-    assert (task["id"], task["object"], task["kind"], task["upstream"]) == (task_id, "task", "t2v", "sandbox")
-    assert task["input"] == {"prompt": "waves", "size": "128x72", "seconds": 1.0, "seed": 7, "images": 0}
-    [file] = task["output"]["files"]
-    assert (file["mime"], file["width"], file["height"]) == ("video/mp4", 128, 72)
-    assert file["seconds"] == pytest.approx(1, abs=0.2)
-    assert len(http.get(file["url"]).content) == file["bytes"]
-    assert task["created_at"] <= task["started_at"] <= task["finished_at"] < task["deadline"]
-
-
-def test_failed_job_says_so(http: httpx.Client) -> None:
-    told = task_done(http, start_video(http, "failed_job"))
-    assert (told["status"], told["code"], told["video_url"]) == ("failed", "generation_failed", None)
-    assert told["error"]
-    answer = http.post("/api/chat", json=SMALL, headers={"x-sandbox-fault": "failed_job"})
-    assert refused(answer, 502, "generation_failed")["task_id"].startswith("task_")
-    assert task_done(http, start_video(http, "expired_job"))["status"] == "expired"
-
-
-def test_failed_job_ends_a_stream_with_an_error(http: httpx.Client) -> None:
-    answer = http.post("/api/chat", json={**SMALL, "stream": True}, headers={"x-sandbox-fault": "failed_job"})
-    told = lines(answer)
-    assert told[-1]["error"]["code"] == "generation_failed"
-    assert "[DONE]" not in told
-
-
-def test_tasks_are_listed_by_filter_and_page(http: httpx.Client) -> None:
-    before = time.time() - 1
-    ids = [start_video(http, model=f"listed-{at % 2}") for at in range(5)]
-    for task_id in ids:
-        task_done(http, task_id)
-    one = http.get("/api/tasks", params={"model": "listed-1", "limit": 1, "from": before}).json()
-    assert ([task["id"] for task in one["data"]], one["has_more"], one["object"]) == ([ids[3]], True, "list")
-    two = http.get("/api/tasks", params={"model": "listed-1", "after": one["last_id"]}).json()
-    assert ([task["id"] for task in two["data"]], two["has_more"]) == ([ids[1]], False)
-    params = {"model": "listed-0", "status": "completed", "kind": "text_to_video", "order": "asc"}
-    assert [task["id"] for task in http.get("/api/tasks", params=params).json()["data"]] == ids[::2]
-    assert http.get("/api/tasks", params={"model": "listed-0", "status": "failed"}).json()["data"] == []
-    assert http.get("/api/tasks", params={"to": before - 3600}).json()["data"] == []
-    assert refused(http.get("/api/tasks", params={"status": "odd"}), 400, "invalid_value")["param"] == "status"
-    assert refused(http.get("/api/tasks", params={"limit": "0"}), 400, "invalid_value")["param"] == "limit"
-
-
-def test_task_events_are_told_to_the_end(http: httpx.Client) -> None:
-    task_id = start_video(http)
-    answer = http.get(f"/api/tasks/{task_id}/events")
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    told = lines(answer)
-    assert {event["id"] for event in told} == {task_id}
-    assert told[-1]["status"] == "succeeded"
-    assert told[-1]["output"]["files"][0]["url"]
-    assert [event["progress"] for event in told] == sorted(event["progress"] for event in told)
-
-
-def test_cancelled_task_stays_cancelled(http: httpx.Client) -> None:
-    task_id = start_video(http, "slow_job;seconds=30")
-    first = http.post(f"/api/tasks/{task_id}/cancel")
-    assert (first.status_code, first.json()["status"]) == (200, "cancelled")
-    assert http.post(f"/api/tasks/{task_id}/cancel").status_code == 200
-    told = http.get(f"/api/tasks/status/{task_id}").json()
-    assert (told["status"], told["video_url"]) == ("cancelled", None)
-
-
-def test_finished_task_is_not_cancelled(http: httpx.Client) -> None:
-    task_id = start_video(http)
-    task_done(http, task_id)
-    assert http.post(f"/api/tasks/{task_id}/cancel").json()["status"] == "succeeded"
-
-
-def test_wait_has_a_limit_and_the_task_goes_on(tmp_path_factory: pytest.TempPathFactory) -> None:
-    home = tmp_path_factory.mktemp("impatient")
-    with running(home, {"upstreams": [SANDBOX], "tasks": {"wait_timeout": 1}}) as gateway:
-        http = gateway.client()
-        answer = http.post("/api/chat", json=SMALL, headers={"x-sandbox-fault": "slow_job;seconds=2"})
-        told = refused(answer, 504, "timeout")
-        assert told["status"] == "timeout"
-        assert told["chatId"]
-        assert answer.headers["x-should-retry"] == "false"
-        assert http.get(f"/api/tasks/status/{told['task_id']}").json()["status"] == "processing"
-        assert task_done(http, told["task_id"])["status"] == "completed"
-
-
 # --- files ---
 
 
@@ -398,23 +223,22 @@ def test_models_tell_what_they_do(http: httpx.Client) -> None:
     refused(http.get("/api/models", params={"kind": "odd"}), 400, "invalid_value")
 
 
-def test_status_spends_nothing(http: httpx.Client) -> None:
-    [before] = http.get("/api/status").json()["accounts"]
-    [after] = http.get("/api/status").json()["accounts"]
+def test_status_spends_nothing(gateway: Gateway) -> None:
+    before, after = gateway.accounts(), gateway.accounts()
     assert before == after
-    assert (after["id"], after["name"], after["upstream"]) == ("sandbox/default", "default", "sandbox")
-    assert (after["status"], after["resetAt"], after["in_flight"]) == ("OK", None, 0)
+    account = after["sandbox/default"]
+    assert (account["name"], account["upstream"]) == ("default", "sandbox")
+    assert (account["status"], account["resetAt"], account["in_flight"]) == ("OK", None, 0)
 
 
-def test_status_tells_who_rests_until_when(http: httpx.Client) -> None:
-    body = {"message": "Hello"}
-    answer = http.post("/api/chat", json=body, headers={"x-sandbox-fault": "rate_limit;retry_after=1"})
+def test_status_tells_who_rests_until_when(gateway: Gateway, http: httpx.Client) -> None:
+    answer = http.post("/api/chat", json={"message": "Hello", "model": "tired/some-model"})
     refused(answer, 429, "upstream_rate_limited")
-    [told] = http.get("/api/status").json()["accounts"]
+    told = gateway.accounts()["tired/a"]
     assert told["status"] == "RATE_LIMITED"
     assert told["resetAt"]
-    eventually(lambda: http.get("/api/status").json()["accounts"][0]["status"] == "OK")
-    assert said(ask(http, **body))
+    eventually(lambda: gateway.accounts()["tired/a"]["status"] == "OK")
+    assert gateway.accounts()["sandbox/default"]["status"] == "OK"
 
 
 @pytest.mark.parametrize(
@@ -426,9 +250,8 @@ def test_status_tells_who_rests_until_when(http: httpx.Client) -> None:
     ],
 )
 def test_quote_tells_and_spends_nothing(http: httpx.Client, body: dict[str, Any], kind: str) -> None:
-    before = len(http.get("/api/tasks").json()["data"]), http.get("/api/status").json()["accounts"][0]["used_today"]
+    before = http.get("/api/tasks").json(), http.get("/api/status").json()["accounts"]
     quote = ask(http, "/api/quote", **body)
     assert (quote["kind"], quote["upstream"], quote["available"]) == (kind, "sandbox", True)
     assert quote["adjustments"] == []
-    after = len(http.get("/api/tasks").json()["data"]), http.get("/api/status").json()["accounts"][0]["used_today"]
-    assert before == after
+    assert before == (http.get("/api/tasks").json(), http.get("/api/status").json()["accounts"])

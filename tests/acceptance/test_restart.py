@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.gateway_process import Gateway, eventually, qwen, running, served
 from tests.acceptance.tap import Tap
-from tests.emulators.qwen import QwenSite, jwt
+from tests.emulators.qwen import Fault, QwenSite, jwt
 
 TOKEN = jwt("ada")
 SMALL: dict[str, Any] = {"chatType": "t2v", "message": "waves", "size": "128x72", "seconds": 1}
@@ -116,6 +116,23 @@ def test_client_whose_gateway_dies_loses_nothing(gateway: Gateway) -> None:
     sock.close()
 
 
+def test_client_that_waits_when_the_gateway_goes_is_told_where_to_ask(gateway: Gateway) -> None:
+    heard: list[httpx.Response] = []
+    late = {"x-sandbox-fault": "slow_job;seconds=4"}
+    post = gateway.client().post
+    client = threading.Thread(target=lambda: heard.append(post("/api/chat", json=SMALL, headers=late)))
+    client.start()
+    eventually(lambda: tasks(gateway))
+    gateway.stop()
+    client.join(10)
+    [answer] = heard
+    assert (answer.status_code, answer.json()["code"]) == (503, "shutting_down")
+    assert answer.headers["x-should-retry"] == "false", "another request would be another video"
+    gateway.ended()
+    gateway.start()
+    assert done(gateway, answer.json()["task_id"])["status"] == "succeeded"
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_create_whose_answer_is_lost_is_never_sent_again(tmp_path: Path, number: int) -> None:
     site = QwenSite((TOKEN,))
@@ -135,7 +152,6 @@ def test_create_whose_answer_is_lost_is_never_sent_again(tmp_path: Path, number:
             gateway.start()
             ended = done(gateway, submitting["id"])
             assert (ended["status"], ended["error"]["code"]) == ("failed", "submit_outcome_unknown")
-            assert gateway.client().get("/api/chat").status_code == 405
             eventually(lambda: not gateway.in_flight())
             assert len(site.asked("completions")) == 1
             assert [len(person.tasks) for person in site.people.values()] == [1]
@@ -148,8 +164,6 @@ def waits_in_vain(client: httpx.Client) -> None:
 
 def test_create_that_breaks_off_is_never_sent_again(tmp_path: Path) -> None:
     """The upstream made the job, and neither its answer nor its conversation tells so."""
-    from tests.emulators.qwen import Fault
-
     site = QwenSite((TOKEN, jwt("bob")))
     with served(site) as url:
         config = {"upstreams": [qwen(url, TOKEN, jwt("bob"))]}

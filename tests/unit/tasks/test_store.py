@@ -290,12 +290,12 @@ async def test_a_list_after_somebody_else_s_task_is_refused(store: Store) -> Non
 # --- two processes ---
 
 
-async def test_two_processes_never_hold_the_same_task(database_url: str, store: Store, database: Database) -> None:
+async def test_two_processes_never_hold_the_same_task(either_url: str, store: Store, database: Database) -> None:
     """On PostgreSQL two at once; on SQLite, which has one process, one after the other."""
     await add(store, *(task(number) for number in range(1, 41)))
     second = database
-    if database_url.startswith("postgresql"):
-        second = Database(database_url)
+    if either_url.startswith("postgresql"):
+        second = Database(either_url)
         await second.start()
     try:
         other = Store(second, hold=HOLD)

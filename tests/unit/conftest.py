@@ -9,17 +9,19 @@ from tests.unit.db.conftest import schema
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def database_url(request: pytest.FixtureRequest, anyio_backend: str, tmp_path: Path) -> AsyncIterator[str]:
+async def either_url(request: pytest.FixtureRequest, anyio_backend: str, tmp_path: Path) -> AsyncIterator[str]:
+    """An empty database of each kind."""
     if request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path / 'gateway.db'}"
+        yield f"sqlite+aiosqlite:///{tmp_path / 'either.db'}"
         return
     async with schema() as url:
         yield url
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = Database(database_url)
+async def database(either_url: str) -> AsyncIterator[Database]:
+    """The same, open and with its tables."""
+    opened = Database(either_url)
     await opened.start()
     try:
         async with opened.write() as connection:
