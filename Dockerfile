@@ -1,5 +1,5 @@
 # docker build -t mediagate .
-# docker run -p 3264:3264 -v mediagate:/data -e API_KEYS="$(openssl rand -hex 24)" mediagate
+# docker run -p 3264:3264 -v mediagate:/data -e API_KEYS=<a key of your making> mediagate
 
 FROM python:3.13-slim AS build
 

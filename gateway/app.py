@@ -8,11 +8,11 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
+import structlog
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
@@ -45,9 +45,12 @@ from gateway.usage import Meter
 RESULT_MAX = 512 * 1024 * 1024
 """Bytes one result of an upstream may have."""
 HOLD_MARGIN_SECONDS = 60.0
+BEGIN_AGAIN_SECONDS = 1.0
 SETTLE_SECONDS = 2.0
 """How long a shutdown waits for creates of paid work that are under way, beyond what their callers wait for."""
 LINK_SECRET = "link_secret"  # noqa: S105 - the name of a row
+
+log = structlog.get_logger(__name__)
 
 
 def create_app(config: Config, env: Mapping[str, str], *, drain: Drain | None = None, insecure: bool = False) -> Front:
@@ -137,13 +140,13 @@ def _catalog(config: Config, found: list[Configured]) -> Catalog:
 
 @asynccontextmanager
 async def _running(house: House) -> AsyncGenerator[None]:
-    """The background work of a process, each under its name; the first to fail ends them all."""
-    work: dict[str, Callable[[], Any]] = {
+    """The background work of a process, each under its name."""
+    work: dict[str, Callable[[], Awaitable[None]]] = {
         "poller": house.tasks.poller.run,
         "usage writer": house.meter.run,
         "model lists": house.catalog.keep_fresh,
     }
-    running = [asyncio.create_task(run(), name=name) for name, run in work.items()]
+    running = [asyncio.create_task(_kept_up(name, run), name=name) for name, run in work.items()]
     try:
         yield
     finally:
@@ -151,6 +154,16 @@ async def _running(house: House) -> AsyncGenerator[None]:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _kept_up(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Work that must not end before the process does: what fails is told and begins again."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("background work failed", work=name)
+        await asyncio.sleep(BEGIN_AGAIN_SECONDS)
 
 
 async def _last_flush(meter: Meter) -> None:

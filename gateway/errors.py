@@ -136,6 +136,10 @@ class MethodNotAllowed(RequestError):
 
     status, code = 405, "method_not_allowed"
 
+    def __init__(self, message: str, *, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
 
 class Conflict(RequestError):
     """The request does not fit the present state."""

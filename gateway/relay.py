@@ -46,7 +46,7 @@ from gateway.upstreams.base import OPERATION_OF, Operation, Upstream
 from gateway.usage import Meter
 
 UPSTREAM_FAULTS = 2
-"""Faults of upstreams, as against those of accounts, after which a request gives up."""
+"""Faults of upstreams, as against those of accounts, after which a request tries only what did not fail lately."""
 SLOT_WAIT_SECONDS = 30.0
 """How long a request waits for a slot where every account is merely busy."""
 
@@ -169,7 +169,9 @@ class Relay:
         tried = _Tried()
         for candidate in work.candidates:
             upstream, pool = self.upstreams[candidate.upstream], self.pools[candidate.upstream]
-            while True:
+            while not tried.enough or pool.calm(
+                model=candidate.card.id, kind=work.kind, exclude=tried.accounts, only=work.only
+            ):
                 try:
                     lease = await pool.lease(
                         model=candidate.card.id, kind=work.kind, exclude=tried.accounts, only=work.only, wait=work.wait
@@ -295,11 +297,16 @@ class _Tried:
     faults: int = 0
     last: GatewayError | None = None
 
+    @property
+    def enough(self) -> bool:
+        """Whether only accounts whose upstream did not fail lately are worth another try."""
+        return self.faults > UPSTREAM_FAULTS
+
     def go_on(self, error: GatewayError, operation: Operation, account: str) -> bool:
         """Whether another attempt may follow. A connection that broke is worth one more try at the same account."""
         self.last = error
         self.faults += not isinstance(error, AccountError)
-        if self.faults > UPSTREAM_FAULTS or not may_try_elsewhere(error, operation):
+        if not may_try_elsewhere(error, operation):
             return False
         if error.sent != "yes" and isinstance(error, UpstreamError) and account not in self.broke:
             self.broke.add(account)

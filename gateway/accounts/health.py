@@ -73,6 +73,7 @@ class Standing:
         "slots",
         "started",
         "strikes",
+        "struck_until",
         "turn",
         "used",
         "weight",
@@ -117,6 +118,8 @@ class Standing:
     def _clear(self) -> None:
         self.strikes = 0
         """Failures of its upstream since the last success."""
+        self.struck_until = 0.0
+        """Monotonic: until then it serves only where nobody else can."""
         self.rest_until = 0.0
         """Monotonic."""
         self.exhausted: dict[Kind, float] = {}
@@ -127,6 +130,10 @@ class Standing:
         self._limits = self._calm = 0
 
     # --- may it? ---
+
+    def calm(self, now: float) -> bool:
+        """Whether nothing failed here lately."""
+        return self.struck_until <= now
 
     def free(self, model: str, group: Kind, now: float, wall: float) -> bool:
         """Whether it can take this work now: the same as no `obstacle`, told as fast as can be."""
@@ -207,7 +214,7 @@ class Standing:
 
     def succeed(self, number: int) -> None:
         """Lease `number` ended well. One from before a rest does not say that the rest is no longer needed."""
-        self.strikes = 0
+        self.strikes, self.struck_until = 0, 0.0
         if number > self._limited_at:
             self._limits = 0
         if self.slots < self._most_slots:
@@ -226,6 +233,7 @@ class Standing:
                 pass
             case Strike():
                 self.strikes += 1
+                self.struck_until = now + min(MOST_BACKOFF, FIRST_REST * 2.0 ** min(self.strikes - 1, 10))
             case Rest(seconds):
                 self._rest(seconds, number, now, rng)
             case LowerSlots(seconds):

@@ -101,7 +101,16 @@ class Pool:
         ]
         if not free:
             raise self._refusal(Want(model, group, exclude, only))
-        return self._start(choose(free), model, group, now, wall)
+        return self._start(choose(free, now), model, group, now, wall)
+
+    def calm(self, *, model: str, kind: Kind, exclude: Collection[str] = (), only: str | None = None) -> bool:
+        """Whether an account is free for this work whose upstream did not fail lately."""
+        now, wall, group = self._clock(), self._wall(), GROUP_OF[kind]
+        return any(
+            place.standing.calm(now) and place.standing.free(model, group, now, wall)
+            for place in (self._all if only is None else self._among(only))
+            if place.account.id not in exclude
+        )
 
     async def lease(
         self, *, model: str, kind: Kind, exclude: Collection[str] = (), only: str | None = None, wait: float = 0.0

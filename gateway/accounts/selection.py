@@ -16,13 +16,16 @@ class Place(NamedTuple):
     standing: Standing
 
 
-def choose(free: Sequence[Place]) -> Place:
+def choose(free: Sequence[Place], now: float) -> Place:
     """The least loaded for its slots and weight; among equals the one whose turn is longest due.
 
-    `free` is not empty. With equal weights the turn is that of the least recently used; among idle accounts a weight
-    of 2 gets two turns for each one of a weight of 1.
+    Who was struck lately comes after everybody else, and is still better than nobody. `free` is not empty. With equal
+    weights the turn is that of the least recently used; among idle accounts a weight of 2 gets two turns for each one
+    of a weight of 1.
     """
-    return free[0] if len(free) == 1 else min(free, key=_load)
+    if len(free) == 1:
+        return free[0]
+    return min([place for place in free if place.standing.calm(now)] or free, key=_load)
 
 
 def take_turn(standing: Standing, turn: float) -> float:

@@ -86,7 +86,7 @@ class Inputs:
         return await self._from_internet(url)
 
     def own_key(self, url: str) -> str | None:
-        """The storage key, where a URL is ours. Raises InvalidRequest for a link of ours that has expired."""
+        """The storage key, where a URL is a link of ours that still opens something."""
         if url.startswith(OBJECT):
             return url.removeprefix(OBJECT)
         path = urlsplit(url).path

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from starlette.requests import Request
 
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, UpstreamGarbled
 from gateway.routes.answers import linked, relayed_by, served_by, work
 from gateway.routes.house import Answer, body_chunks, connected, hints_of, house_of, read_body
 from gateway.types import TranscriptionRequest
@@ -28,6 +28,8 @@ async def speak(request: Request) -> Answer:
         events = linked(request, relayed, aiter(relayed))
         async with aclosing(events):
             folded = await fold(events)
+    if not folded.media:
+        raise UpstreamGarbled("the upstream answered without any audio")
     made = folded.media[0]
     return Answer(made.data or b"", mime=made.mime, headers=relayed_by(request, relayed))
 

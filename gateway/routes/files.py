@@ -52,9 +52,7 @@ async def upload(request: Request) -> Answer:
         )
         part = next((file for file in form.files if file.name == FIELD), None)
         if part is None:
-            named = [file.name for file in form.files] or [
-                field.name for field in form.fields if field.name != FIELD
-            ]
+            named = [file.name for file in form.files] or [field.name for field in form.fields if field.name != FIELD]
             raise InvalidRequest(
                 f"the form must hold a file in the field '{FIELD}'" + (f", not {named[0]!r}" if named else ""),
                 param=FIELD,

@@ -107,6 +107,8 @@ class Front:
         headers = wire_errors.headers(error)
         if error.upstream:
             headers.append((b"x-gateway-upstream", error.upstream.encode()))
+        if isinstance(error, MethodNotAllowed):
+            headers.append((b"allow", error.allowed.encode()))
         if error.status == 413:
             headers.append((b"connection", b"close"))
         await Answer(body, status=error.status, headers=headers)(scope, receive, door)
@@ -145,7 +147,9 @@ class _Door:
 
 def _translated(exc: HTTPException, scope: Scope) -> GatewayError:
     if exc.status_code == 405:
-        return MethodNotAllowed(f"{scope['method']} is not a method of {scope['path'][:100]}")
+        allowed = ", ".join(sorted((exc.headers or {}).get("Allow", "").split(", ")))
+        said = f"{scope['method']} is not a method of {scope['path'][:100]}"
+        return MethodNotAllowed(f"{said}: use {allowed}", allowed=allowed)
     return NotFound(f"there is nothing at {scope['path'][:100]}")
 
 

@@ -21,6 +21,8 @@ import structlog
 from gateway.assets.ingest import Ingest, Origin
 from gateway.errors import (
     AccountError,
+    Challenged,
+    CredentialRejected,
     DatabaseUnavailable,
     Fault,
     GatewayError,
@@ -217,7 +219,7 @@ class Poller:
         upstream = self.relay.upstreams.get(task.upstream)
         pool = self.relay.pools.get(task.upstream)
         account = pool.account(task.account or "") if pool else None
-        if upstream is None or account is None or task.job is None:
+        if upstream is None or pool is None or account is None or task.job is None:
             gone = GenerationFailed("the account that made the job is no longer configured", code="account_gone")
             return await self._fail(task, gone)
         try:
@@ -225,6 +227,8 @@ class Poller:
         except JobLost as error:
             return await self._lost(task, error)
         except GatewayError as error:
+            if isinstance(error, CredentialRejected | Challenged):
+                pool.blame(account.id, error, model=task.model, kind=task.kind)
             await self._later(task, self._backoff(task, error))
             return None
         self._faults.pop(task.id, None)

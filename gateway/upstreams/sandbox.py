@@ -127,8 +127,9 @@ class Sandbox(Upstream):
 
     With every name go `kinds=t2v,t2i`, `account=name` and `rate=0.3`: whom it strikes, and which share of the requests,
     decided by seed and account. A refusal that the header asks for changes no account's standing, so that nobody can
-    switch the sandbox off for others; one that the account's key asks for does. What has no events is struck at once by silence, cut and garbage. Polls, cancels,
-    probes and lists suffer from the account's own fault where it is the account's or the upstream's to mend.
+    switch the sandbox off for others; one that the account's key asks for does. What has no events is struck at once
+    by silence, cut and garbage. Polls, cancels, probes and lists suffer from the account's own fault where it is the
+    account's or the upstream's to mend.
     """
 
     type_name: ClassVar[str] = "sandbox"

@@ -35,7 +35,8 @@ class _Part(msgspec.Struct):
 
 class _Called(msgspec.Struct):
     name: str
-    arguments: str = "{}"
+    arguments: Any = None
+    """A text that holds JSON, from clients; JSON itself, from models."""
 
 
 class _Call(msgspec.Struct):
@@ -74,17 +75,9 @@ class _Tool(msgspec.Struct):
     function: _Function | None = None
 
 
-class _Choice(msgspec.Struct):
-    function: _Called | None = None
-
-
-class _Schema(msgspec.Struct):
-    schema: Any = None
-
-
 class _Format(msgspec.Struct):
     type: str = "text"
-    json_schema: _Schema | None = None
+    json_schema: dict[str, Any] | None = None
 
 
 def flatten(request: ChatRequest) -> str:
@@ -150,23 +143,16 @@ class CallReader:
         if not calls or any(call.name not in self._names for call in calls):
             return self._held, []
         return "", [
-            ToolCallDelta(index, f"call_{uuid4().hex}", call.name, _json(call.arguments or {}))
+            ToolCallDelta(index, f"call_{uuid4().hex}", call.name, _json(_decoded(call.arguments) or {}))
             for index, call in enumerate(calls)
         ]
 
 
-class _Wanted(msgspec.Struct):
-    """A call as a model writes it."""
-
-    name: str
-    arguments: Any = {}
-
-
-def _calls(block: str) -> list[_Wanted]:
+def _calls(block: str) -> list[_Called]:
     """What follows a fence: an object with `tool_calls`, a list of calls or one call. Line breaks in strings pass."""
     value, _ = json.JSONDecoder(strict=False).raw_decode(block.lstrip())
     listed = value.get("tool_calls", [value]) if isinstance(value, dict) else value
-    return msgspec.convert(listed, list[_Wanted])
+    return msgspec.convert(listed, list[_Called])
 
 
 def _since_the_last_answer(turns: list[_Turn]) -> list[_Turn]:
@@ -196,14 +182,14 @@ def _rules(request: ChatRequest) -> Iterator[str]:
     if wanted and wanted.type == "json_object":
         yield f"Answer with one JSON object {JSON_ONLY}."
     if wanted and wanted.type == "json_schema":
-        schema = wanted.json_schema.schema if wanted.json_schema else None
+        schema = (wanted.json_schema or {}).get("schema")
         yield f"Answer with one JSON value {JSON_ONLY}, valid by this schema:\n{_json(schema or {})}"
 
 
 def _tool_rules(request: ChatRequest, tools: Sequence[_Function]) -> str:
     choice = _choice(request)
     rules = [TOOL_RULES]
-    if isinstance(choice, _Choice) and choice.function:
+    if isinstance(choice, _Tool) and choice.function:
         rules.append(f"Call the tool {choice.function.name} now.")
     if choice == "required":
         rules.append("Call at least one tool now.")
@@ -221,16 +207,16 @@ def _tools(request: ChatRequest) -> list[_Function]:
     return [tool.function for tool in tools if tool.type == "function" and tool.function]
 
 
-def _choice(request: ChatRequest) -> str | _Choice | None:
-    choice: str | _Choice | None = wire_body.read_any(request.body, "tool_choice", str | _Choice)
+def _choice(request: ChatRequest) -> str | _Tool | None:
+    choice: str | _Tool | None = wire_body.read_any(request.body, "tool_choice", str | _Tool)
     return choice
 
 
-def _decoded(arguments: str) -> Any:
-    """Arguments as JSON; as the text they are where they are none."""
+def _decoded(arguments: Any) -> Any:
+    """Arguments as JSON; as they are where they hold none."""
     try:
         return json.loads(arguments)
-    except ValueError:
+    except (TypeError, ValueError):
         return arguments
 
 

@@ -179,6 +179,8 @@ def image_request(
 def video_request(
     body: Body, kind: Kind, model: str, prompt: str, found: tuple[Input, ...], hints: dict[str, str]
 ) -> VideoRequest:
+    if (wire_body.whole_number(body, "n", 1, 10) or 1) != 1:
+        raise InvalidRequest("'n' must be 1: a request makes one video", param="n")
     return VideoRequest(
         model=model,
         prompt=_prompt(prompt, body),

@@ -165,7 +165,7 @@ class RssPeak(threading.Thread):
 class Running:
     """A started target."""
 
-    def __init__(self, name: str, t: Target, bench: "Bench"):
+    def __init__(self, name: str, t: Target, bench: Bench):
         self.name, self.t, self.proc, self.pid = name, t, None, 0
         self.port = t.port or (bench.up_port if name == "direct" else free_port())
         self.cpus = t.cpus or bench.args.gateway_cpus

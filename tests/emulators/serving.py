@@ -20,6 +20,7 @@ async def serve(app: ASGIApp) -> AsyncIterator[str]:
     nothing outlives the test.
     """
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or pieces wait for each other and die in a reset
     config = uvicorn.Config(
         _resettable(app), lifespan="off", log_config=None, access_log=False, ws="none", proxy_headers=False
     )

@@ -17,6 +17,8 @@ from typing import Any
 import av
 import msgspec
 from PIL import Image
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from gateway.accounts.pool import Pool
 from gateway.assets.ingest import Ingest
@@ -48,6 +50,7 @@ from gateway.types import (
 )
 from gateway.upstreams.base import Options, Upstream
 from gateway.usage import Meter
+from tests.emulators.serving import serve
 
 OWNER = Principal("owner", "owner")
 SECRET = b"a secret of the tests, long enough"
@@ -284,3 +287,24 @@ def wired(
     pools = {one.name: Pool(one.name, accounts_of(one.name, *accounts, **fields or {})) for one in upstreams}
     relay = Relay({one.name: one for one in upstreams}, pools, inputs, ingest, meter, http.timeouts)
     return Rig(database, storage, http, inputs, ingest, meter, relay, links, list(upstreams))
+
+
+class Web:
+    """A web server that gives its `answers` (status, type, body) in order, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.answers: list[tuple[int, str, bytes]] = []
+        self.asked: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked.append(scope["path"])
+        status, mime, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        await Response(body, status, media_type=mime)(scope, receive, send)
+
+
+@asynccontextmanager
+async def web() -> AsyncIterator[Web]:
+    server = Web()
+    async with serve(server) as server.url:
+        yield server

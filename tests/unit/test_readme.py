@@ -1,4 +1,4 @@
-"""The tour of README.md, pasted block by block into a terminal beside a gateway that has just been started."""
+"""What the pages say to paste works: the tour of README.md block by block, then the examples of docs/."""
 
 import os
 import re
@@ -8,10 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from gateway.accounts import roster
+from gateway.config import load
+from gateway.http import Outbound
 from tests.acceptance.gateway_process import Gateway, running
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 ADDRESS = "http://127.0.0.1:3264"
 EXPECTED = (
     r"data: \[DONE\]",
@@ -22,6 +28,8 @@ EXPECTED = (
     r'"model":"sandbox-image".*"content":"http://[^"?]+\.png"',
 )
 """What each block of the tour prints, in order."""
+HASTY = {"name": "sandbox", "type": "sandbox", "image_seconds": 0, "video_seconds": 0.5, "chunk_delay": 0}
+"""What answers on a fresh machine, in less time."""
 
 
 def section(title: str) -> str:
@@ -33,7 +41,7 @@ BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", section("A five-minute tou
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running(tmp_path_factory.mktemp("readme")) as gateway:
+    with running(tmp_path_factory.mktemp("readme"), {"upstreams": [HASTY]}) as gateway:
         yield gateway
 
 
@@ -68,8 +76,52 @@ def test_the_image_that_was_uploaded_made_it_image_to_image(gateway: Gateway, tm
     assert (quoted["kind"], quoted["upstream"]) == ("i2i", "sandbox")
 
 
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["api.md", "providers.md"])
+def test_the_examples_of_a_page_work_when_pasted(name: str, gateway: Gateway, tmp_path: Path) -> None:
+    examples = blocks(ROOT / "docs" / name, "bash")
+    assert examples
+    for example in examples:
+        assert ADDRESS in example
+        done = pasted("bash", example.replace(ADDRESS, gateway.url).replace("curl ", "curl --show-error "), tmp_path)
+        assert done.returncode == 0, f"{example}\n{done.stderr}"
+        refused = '"error":"' in done.stdout or '"error":{' in done.stdout
+        assert refused == ("x-sandbox-fault" in example), f"{example}\n{done.stdout}"
+
+
+STANZAS = [(page.name, block) for page in PAGES for block in blocks(page, "yaml")]
+
+
+@pytest.mark.parametrize(("page", "stanza"), STANZAS, ids=[page for page, _ in STANZAS])
+def test_every_stanza_on_a_page_can_be_used(page: str, stanza: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(stanza)
+    env = dict.fromkeys(re.findall(r"\$\{(\w+)\}", stanza), "a-credential")
+    found = roster.read(load(env, tmp_path), env, Outbound())
+    named = [upstream["name"] for upstream in yaml.safe_load(stanza)["upstreams"]]
+    assert set(named) <= {one.upstream.name for one in found}
+
+
+def prose(page: Path) -> str:
+    """A page without its code."""
+    return re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
 def test_every_link_to_a_page_leads_somewhere() -> None:
-    root = Path(__file__).parents[2]
-    for page in (root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")):
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose(page)):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_every_anchor_names_a_heading() -> None:
+    for page in PAGES:
+        for link, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", prose(page)):
+            text = (page.parent / link if link else page).read_text("utf-8")
+            assert anchor in map(anchored, re.findall(r"^#+ (.+)$", text, re.MULTILINE)), f"{page.name}: #{anchor}"
+
+
+def anchored(heading: str) -> str:
+    """A heading as the name that links use for it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

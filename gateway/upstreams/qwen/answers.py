@@ -27,32 +27,20 @@ from gateway.types import (
 from gateway.upstreams.qwen import failures
 from gateway.wire.flattened import CallReader
 
-MISSES = 3
-"""Polls in a row that may say success and name no video."""
-
-
 # --- lines of a stream ---
-
-
-class Texts(msgspec.Struct):
-    content: list[str] | None = None
-
-
-class Picture(msgspec.Struct):
-    image: str | None = None
 
 
 class Extra(msgspec.Struct):
     """What stands beside a delta's text."""
 
-    summary_title: Texts | None = None
-    summary_thought: Texts | None = None
-    image_list: list[Picture] | None = None
+    summary_title: dict[str, list[str]] | None = None
+    summary_thought: dict[str, list[str]] | None = None
+    image_list: list[dict[str, str]] | None = None
     output_image_hw: list[tuple[int, int]] | None = None
 
     def summary(self) -> str:
         """Thoughts in short: titles and paragraphs, all of them each time."""
-        titles, thoughts = ((told.content or []) if told else [] for told in (self.summary_title, self.summary_thought))
+        titles, thoughts = ((told or {}).get("content", []) for told in (self.summary_title, self.summary_thought))
         return "\n\n".join("\n".join(filter(None, pair)) for pair in zip_longest(titles, thoughts))
 
 
@@ -70,24 +58,20 @@ class Choice(msgspec.Struct):
     delta: Delta
 
 
-class Details(msgspec.Struct):
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-
-
 class Measured(msgspec.Struct):
     """Usage: tokens so far or, of images, their sides."""
 
     input_tokens: int = 0
     output_tokens: int = 0
-    input_tokens_details: Details | None = None
-    output_tokens_details: Details | None = None
+    input_tokens_details: dict[str, int] | None = None
+    output_tokens_details: dict[str, int] | None = None
     width: int | None = None
     height: int | None = None
 
     def usage(self) -> Usage:
-        cached, reasoning = self.input_tokens_details or Details(), self.output_tokens_details or Details()
-        return Usage(self.input_tokens, self.output_tokens, cached.cached_tokens, reasoning.reasoning_tokens)
+        cached = (self.input_tokens_details or {}).get("cached_tokens", 0)
+        reasoning = (self.output_tokens_details or {}).get("reasoning_tokens", 0)
+        return Usage(self.input_tokens, self.output_tokens, cached, reasoning)
 
 
 class Created(msgspec.Struct):
@@ -198,7 +182,7 @@ class Gallery:
         return self._media(text for message in messages for text in message.texts())
 
     def _note(self, extra: Extra) -> None:
-        self._listed += (picture.image for picture in extra.image_list or () if picture.image)
+        self._listed += (picture["image"] for picture in extra.image_list or () if "image" in picture)
         for height, width in extra.output_image_hw or ():
             self._sides = (width, height)
 
@@ -216,14 +200,6 @@ class Gallery:
 # --- conversations ---
 
 
-class Wanx(msgspec.Struct):
-    task_id: str | None = None
-
-
-class Made(msgspec.Struct):
-    wanx: Wanx | None = None
-
-
 class Piece(msgspec.Struct):
     content: str | None = None
 
@@ -234,7 +210,7 @@ class Message(msgspec.Struct):
     role: str | None = None
     content: str | None = None
     content_list: list[Piece] | None = None
-    extra: Made | None = None
+    extra: dict[str, Any] | None = None
 
     def texts(self) -> Iterator[str]:
         pieces = (piece.content for piece in self.content_list or ())
@@ -289,33 +265,23 @@ class Status(msgspec.Struct):
 
 
 def task_id(messages: Iterable[Message]) -> str | None:
-    found = (message.extra.wanx.task_id for message in messages if message.extra and message.extra.wanx)
-    return next(filter(None, found), None)
+    """The job that one of the messages names."""
+    found = ((message.extra or {}).get("wanx") or {} for message in messages)
+    return next((str(wanx["task_id"]) for wanx in found if wanx.get("task_id")), None)
 
 
 def update(job: Job, status: Status, own: str, secret: str, now: float) -> JobUpdate:
-    """How a job stands. Time spent over time in all is its progress, where the site tells the time left."""
+    """How a job stands; success counts with a video. Time spent over time in all is its progress, where told."""
     native = status.task_status
     match native.lower():
-        case "success" | "succeeded" | "completed":
-            return _made(job, status, own)
+        case "success" | "succeeded" | "completed" if found := urls(status.content or "", own):
+            return JobUpdate("succeeded", 100, (Media("video", url=found[0]),), native=native)
         case "failed" | "failure" | "error":
             return JobUpdate("failed", error=failures.of_job(status.message or "", secret), native=native)
         case _:
             left, begun = status.seconds_left(), job.cursor.get("submitted_at")
             progress = 100 * (now - begun) / (now - begun + left) if left and begun else None
             return JobUpdate("running", progress, eta_seconds=left, native=native)
-
-
-def _made(job: Job, status: Status, own: str) -> JobUpdate:
-    """Success counts with a video; without one it is looked at again, MISSES times."""
-    if found := urls(status.content or "", own):
-        return JobUpdate("succeeded", 100, (Media("video", url=found[0]),), native=status.task_status)
-    misses = int(job.cursor.get("misses", 0)) + 1
-    if misses < MISSES:
-        return JobUpdate("running", native=status.task_status, job=Job(job.id, {**job.cursor, "misses": misses}))
-    garbled = errors.UpstreamGarbled("the upstream calls the video made but does not say where it is")
-    return JobUpdate("failed", error=garbled, native=status.task_status)
 
 
 def urls(text: str, own: str) -> list[str]:

@@ -64,7 +64,7 @@ def adopted(model: str, kind: Kind | None) -> ModelCard | None:
 
 def listed_card(row: Row) -> ModelCard:
     """What the list tells of a model."""
-    meta = row.info and row.info.meta or Meta()
+    meta = (row.info and row.info.meta) or Meta()
     able = [found for found in (meta.abilities, meta.capabilities) if found]
     made = {KIND_OF[name] for name in meta.chat_type or () if name in KIND_OF}
     return replace(

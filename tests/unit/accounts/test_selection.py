@@ -23,7 +23,7 @@ def shares(among: list[Place], requests: int, at_once: int, rng: random.Random |
     for _ in range(requests):
         while len(running) >= at_once:
             running.pop(rng.randrange(len(running)) if rng else 0).standing.in_flight -= 1
-        place = choose([one for one in among if one.standing.in_flight < one.standing.slots])
+        place = choose([one for one in among if one.standing.in_flight < one.standing.slots], 0.0)
         turn = take_turn(place.standing, turn)
         place.standing.in_flight += 1
         counted[place.account.name] += 1
@@ -34,20 +34,20 @@ def shares(among: list[Place], requests: int, at_once: int, rng: random.Random |
 def test_the_least_loaded_for_its_slots_comes_first() -> None:
     small, large = places(1, slots=2)[0], places(1, slots=10)[0]
     small.standing.in_flight, large.standing.in_flight = 1, 4
-    assert choose([small, large]) is large
+    assert choose([small, large], 0.0) is large
 
 
 def test_a_weight_stands_for_more_slots() -> None:
     light, heavy = places(1, 3)
     light.standing.in_flight, heavy.standing.in_flight = 2, 3
-    assert choose([light, heavy]) is heavy
+    assert choose([light, heavy], 0.0) is heavy
 
 
 def test_among_equals_the_least_recently_used() -> None:
     among = places(1, 1, 1)
     turn, order = 0.0, []
     for _ in range(6):
-        place = choose(among)
+        place = choose(among, 0.0)
         turn = take_turn(place.standing, turn)
         order.append(place.account.name)
     assert order == ["0", "1", "2", "0", "1", "2"]
@@ -79,7 +79,7 @@ def test_who_was_away_is_not_flooded_with_the_turns_it_missed() -> None:
         turn = take_turn(among[0].standing, turn)
     back: Counter[str] = Counter()
     for _ in range(10):
-        place = choose(among)
+        place = choose(among, 0.0)
         turn = take_turn(place.standing, turn)
         back[place.account.name] += 1
     assert back == {"0": 5, "1": 5}

@@ -17,8 +17,7 @@ from gateway.db.tables import assets
 from gateway.errors import ResultUnavailable
 from gateway.types import Account, Media
 from gateway.upstreams.base import Upstream
-from tests.emulators.serving import Server
-from tests.unit.scripted import LIMIT, Rig, Talks, film, png, rig
+from tests.unit.scripted import LIMIT, Rig, Talks, Web, film, png, rig, web
 
 pytestmark = pytest.mark.anyio
 
@@ -88,7 +87,12 @@ async def test_an_image_is_stored_and_entered_with_true_measures(house: Rig) -> 
     assert "/Some-Model-1_" in media.key
     assert media.key.endswith(".png")
     assert await stored(house, media.key) == png(80, 40)
-    assert (row["owner"], row["prompt"], row["model"], row["upstream"]) == ("owner", "a lighthouse", "Some/Model 1", "up")
+    assert (row["owner"], row["prompt"], row["model"], row["upstream"]) == (
+        "owner",
+        "a lighthouse",
+        "Some/Model 1",
+        "up",
+    )
     assert (row["size"], row["width"], row["height"], row["mime"]) == (len(png(80, 40)), 80, 40, "image/png")
     assert (row["task_id"], row["kind"], row["family"], len(row["sha256"])) == ("task_1", "t2i", "image", 64)
 
@@ -135,42 +139,42 @@ async def test_base64_that_is_none_is_refused(house: Rig) -> None:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with Server() as started:
+async def server() -> AsyncIterator[Web]:
+    async with web() as started:
         yield started
 
 
-async def test_a_result_on_the_upstream_s_own_host_is_fetched(house: Rig, server: Server) -> None:
+async def test_a_result_on_the_upstream_s_own_host_is_fetched(house: Rig, server: Web) -> None:
     server.answers = [(200, "image/png", png())]
     media = await kept(house, Media("image", url=f"{server.url}/a.png?sig=x"), base_url=server.url)
     assert media.data == png()
 
 
-async def test_a_result_anywhere_else_must_be_public(house: Rig, server: Server) -> None:
+async def test_a_result_anywhere_else_must_be_public(house: Rig, server: Web) -> None:
     assert await refused(house, Media("image", url=f"{server.url}/a.png")) == ingest.UNFETCHED
     assert server.asked == []
     assert await refused(house, Media("image", url="file:///etc/passwd"), base_url=server.url) == ingest.UNFETCHED
 
 
-async def test_a_page_in_place_of_a_result_is_refused(house: Rig, server: Server) -> None:
+async def test_a_page_in_place_of_a_result_is_refused(house: Rig, server: Web) -> None:
     server.answers = [(200, "video/mp4", HTML)]
     why = await refused(house, Media("video", url=f"{server.url}/a.mp4"), base_url=server.url)
     assert why == "the upstream's result is not a video"
 
 
-async def test_a_fetch_that_fails_is_tried_again_a_few_times(house: Rig, server: Server) -> None:
+async def test_a_fetch_that_fails_is_tried_again_a_few_times(house: Rig, server: Web) -> None:
     server.answers = [(503, "text/plain", b""), (500, "text/plain", b""), (200, "image/png", png())]
     media = await kept(house, Media("image", url=f"{server.url}/a.png"), base_url=server.url)
     assert (media.data, len(server.asked)) == (png(), 3)
 
 
-async def test_a_result_that_stays_away_is_given_up(house: Rig, server: Server) -> None:
+async def test_a_result_that_stays_away_is_given_up(house: Rig, server: Web) -> None:
     server.answers = [(404, "text/html", HTML)]
     assert await refused(house, Media("image", url=f"{server.url}/a.png"), base_url=server.url) == ingest.UNFETCHED
     assert len(server.asked) == ingest.ATTEMPTS
 
 
-async def test_a_result_larger_than_the_limit_is_refused(house: Rig, server: Server) -> None:
+async def test_a_result_larger_than_the_limit_is_refused(house: Rig, server: Web) -> None:
     server.answers = [(200, "image/png", png() + b"\0" * LIMIT)]
     assert await refused(house, Media("image", url=f"{server.url}/a.png"), base_url=server.url) == ingest.UNFETCHED
 
