@@ -136,7 +136,7 @@ class MethodNotAllowed(RequestError):
 
     status, code = 405, "method_not_allowed"
 
-    def __init__(self, message: str, *, allowed: str) -> None:
+    def __init__(self, message: str | None = None, *, allowed: str = "") -> None:
         super().__init__(message)
         self.allowed = allowed
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -59,18 +60,81 @@ LONG = "The quick brown fox jumps over the lazy dog. " * 1456  # 64 KiB
 
 TESTS = [
     Test("chat", "closed loop, 32 connections, small JSON", ["-c32", "-d5"], chat("bench"), quick=["-c32", "-d3"]),
-    Test("chat-64k", "closed loop, 16 connections, 64 KiB prompt", ["-c16", "-d4"], chat("bench", LONG), quick=["-c16", "-d2"]),
+    Test(
+        "chat-64k",
+        "closed loop, 16 connections, 64 KiB prompt",
+        ["-c16", "-d4"],
+        chat("bench", LONG),
+        quick=["-c16", "-d2"],
+    ),
     Test("rate-25", "open loop, 25 requests/s", ["-r25", "-c500", "-d8"], chat("bench"), in_quick=False),
-    Test("rate-100", "open loop, 100 requests/s", ["-r100", "-c500", "-d8"], chat("bench"), quick=["-r100", "-c500", "-d4"]),
+    Test(
+        "rate-100",
+        "open loop, 100 requests/s",
+        ["-r100", "-c500", "-d8"],
+        chat("bench"),
+        quick=["-r100", "-c500", "-d4"],
+    ),
     Test("rate-200", "open loop, 200 requests/s", ["-r200", "-c500", "-d8"], chat("bench"), in_quick=False),
     Test("rate-400", "open loop, 400 requests/s", ["-r400", "-c500", "-d8"], chat("bench"), in_quick=False),
-    Test("sse-burst", "closed loop, 16 streams of 100 chunks, 0 ms apart", ["-c16", "-d5", "-e100"], chat("bench-100x0", stream=True), quick=["-c16", "-d3", "-e100"], unit="chunks"),
-    Test("sse-paced", "50 streams at a time, 50 chunks 20 ms apart", ["-c50", "-n250", "-R1", "-e50", "-w60"], chat("bench-50x20", stream=True), quick=["-c50", "-n150", "-R1", "-e50", "-w60"], unit="chunks"),
-    Test("hold-500", "500 streams held, 50 chunks 100 ms apart", ["-c500", "-n500", "-R2", "-e50", "-w60"], chat("bench-50x100", stream=True), rounds=1, unit="chunks"),
-    Test("hold-1000", "1000 streams held, 50 chunks 100 ms apart", ["-c1000", "-n1000", "-R2", "-e50", "-w60"], chat("bench-50x100", stream=True), rounds=1, in_quick=False, unit="chunks"),
-    Test("hold-2000", "2000 streams held, 50 chunks 100 ms apart", ["-c2000", "-n2000", "-R3", "-e50", "-w60"], chat("bench-50x100", stream=True), rounds=1, in_quick=False, unit="chunks"),
-    Test("image", "closed loop, 4 connections, 1.5 MB b64_json answer", ["-c4", "-d4"], json.dumps({"model": "bench", "prompt": "a cat"}), "/v1/images/generations", quick=["-c4", "-d2"]),
-    Test("embed", "closed loop, 16 connections, 1536 floats", ["-c16", "-d4"], json.dumps({"model": "bench", "input": "a cat"}), "/v1/embeddings", in_quick=False),
+    Test(
+        "sse-burst",
+        "closed loop, 16 streams of 100 chunks, 0 ms apart",
+        ["-c16", "-d5", "-e100"],
+        chat("bench-100x0", stream=True),
+        quick=["-c16", "-d3", "-e100"],
+        unit="chunks",
+    ),
+    Test(
+        "sse-paced",
+        "50 streams at a time, 50 chunks 20 ms apart",
+        ["-c50", "-n250", "-R1", "-e50", "-w60"],
+        chat("bench-50x20", stream=True),
+        quick=["-c50", "-n150", "-R1", "-e50", "-w60"],
+        unit="chunks",
+    ),
+    Test(
+        "hold-500",
+        "500 streams held, 50 chunks 100 ms apart",
+        ["-c500", "-n500", "-R2", "-e50", "-w60"],
+        chat("bench-50x100", stream=True),
+        rounds=1,
+        unit="chunks",
+    ),
+    Test(
+        "hold-1000",
+        "1000 streams held, 50 chunks 100 ms apart",
+        ["-c1000", "-n1000", "-R2", "-e50", "-w60"],
+        chat("bench-50x100", stream=True),
+        rounds=1,
+        in_quick=False,
+        unit="chunks",
+    ),
+    Test(
+        "hold-2000",
+        "2000 streams held, 50 chunks 100 ms apart",
+        ["-c2000", "-n2000", "-R3", "-e50", "-w60"],
+        chat("bench-50x100", stream=True),
+        rounds=1,
+        in_quick=False,
+        unit="chunks",
+    ),
+    Test(
+        "image",
+        "closed loop, 4 connections, 1.5 MB b64_json answer",
+        ["-c4", "-d4"],
+        json.dumps({"model": "bench", "prompt": "a cat"}),
+        "/v1/images/generations",
+        quick=["-c4", "-d2"],
+    ),
+    Test(
+        "embed",
+        "closed loop, 16 connections, 1536 floats",
+        ["-c16", "-d4"],
+        json.dumps({"model": "bench", "input": "a cat"}),
+        "/v1/embeddings",
+        in_quick=False,
+    ),
 ]
 
 
@@ -110,10 +174,8 @@ def cpu_seconds(root: int) -> float:
 def rss(root: int) -> int:
     total = 0
     for pid in tree(root):
-        try:
+        with contextlib.suppress(OSError):
             total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
-        except OSError:
-            pass
     return total
 
 
@@ -181,7 +243,9 @@ class Running:
             self.log = open(work / "log.txt", "wb")
             env = {**os.environ, **{k: self.text(v) for k, v in t.env.items()}}
             begin = time.monotonic()
-            self.proc = subprocess.Popen(argv, stdout=self.log, stderr=subprocess.STDOUT, env=env, cwd=work, start_new_session=True)
+            self.proc = subprocess.Popen(
+                argv, stdout=self.log, stderr=subprocess.STDOUT, env=env, cwd=work, start_new_session=True
+            )
             self.pid = self.proc.pid
             self.wait_ready()
             self.started_in = time.monotonic() - begin
@@ -217,7 +281,19 @@ class Running:
         r = subprocess.run(list(map(self.text, self.t.version)), capture_output=True, text=True)
         out = (r.stdout + r.stderr).strip()
         if "==" in out:  # pip freeze: the telling ones only
-            keep = (self.name, self.name.split("-")[0], self.name.replace("-", "_"), "uvicorn", "httptools", "starlette", "fastapi", "httpx", "aiohttp", "uvloop", "granian")
+            keep = (
+                self.name,
+                self.name.split("-")[0],
+                self.name.replace("-", "_"),
+                "uvicorn",
+                "httptools",
+                "starlette",
+                "fastapi",
+                "httpx",
+                "aiohttp",
+                "uvloop",
+                "granian",
+            )
             out = ", ".join(line for line in out.splitlines() if line.split("==")[0] in keep)
         return out
 
@@ -240,7 +316,9 @@ class Bench:
         self.work = Path(tempfile.mkdtemp(prefix="bench-"))
         self.build()
         self.up_port = args.upstream_port or free_port()
-        self.upstream = subprocess.Popen(["taskset", "-c", args.client_cpus, str(self.bin / "upstream"), str(self.up_port)])
+        self.upstream = subprocess.Popen(
+            ["taskset", "-c", args.client_cpus, str(self.bin / "upstream"), str(self.up_port)]
+        )
         self.running: list[Running] = []
 
     def build(self):
@@ -292,10 +370,21 @@ class Bench:
             r = Running(name, t, self)
             self.running.append(r)
             for test in TESTS:  # warm up, and see that every kind of request works
-                if test.path in {t.path for t in self.tests()} and test.name in ("chat", "sse-burst", "image", "embed") and test.name not in t.skip:
-                    res = self.load(r, test, ["-c8", "-d3" if test.name == "chat" else "-d1", *[o for o in test.load if o.startswith("-e")]])
+                if (
+                    test.path in {t.path for t in self.tests()}
+                    and test.name in ("chat", "sse-burst", "image", "embed")
+                    and test.name not in t.skip
+                ):
+                    res = self.load(
+                        r,
+                        test,
+                        ["-c8", "-d3" if test.name == "chat" else "-d1", *[o for o in test.load if o.startswith("-e")]],
+                    )
                     if not res["ok"] or res["broken"] or res["wrong"] or res["bad_status"]:
-                        print(f"  {name}: {test.name} warm-up went wrong: {res['first_error']} (ok {res['ok']})", file=sys.stderr)
+                        print(
+                            f"  {name}: {test.name} warm-up went wrong: {res['first_error']} (ok {res['ok']})",
+                            file=sys.stderr,
+                        )
             r.rss_warm = rss(r.pid) if r.pid else 0
 
     def chosen(self) -> dict[str, Target]:
@@ -345,12 +434,26 @@ class Bench:
                     time.sleep(0.3)
         return {
             "when": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
+            "machine": {
+                "cpu": cpu_model(),
+                "cores": os.cpu_count(),
+                "kernel": platform.release(),
+                "python": platform.python_version(),
+            },
             "mode": "full" if self.args.full else "quick",
             "pinning": {"gateway": self.args.gateway_cpus, "upstream and client": self.args.client_cpus},
-            "tests": {t.name: {"what": t.what, "load": t.load if self.args.full or not t.quick else t.quick} for t in self.tests()},
+            "tests": {
+                t.name: {"what": t.what, "load": t.load if self.args.full or not t.quick else t.quick}
+                for t in self.tests()
+            },
             "targets": {
-                r.name: {"version": r.version(), "cpus": r.cpus, "rss_idle": r.rss_idle, "rss_end": rss(r.pid) if r.pid else 0, "start_seconds": r.started_in}
+                r.name: {
+                    "version": r.version(),
+                    "cpus": r.cpus,
+                    "rss_idle": r.rss_idle,
+                    "rss_end": rss(r.pid) if r.pid else 0,
+                    "start_seconds": r.started_in,
+                }
                 for r in self.running
             },
             "results": results,
@@ -402,12 +505,19 @@ def added(rounds: list[dict], direct: list[dict] | None, *path: str):
     """Median over rounds of this target's figure minus direct's in the same round."""
     if not direct:
         return None
-    diffs = [median([a], *path) - median([b], *path) for a, b in zip(rounds, direct) if median([a], *path) is not None and median([b], *path) is not None]
+    diffs = [
+        median([a], *path) - median([b], *path)
+        for a, b in zip(rounds, direct, strict=False)
+        if median([a], *path) is not None and median([b], *path) is not None
+    ]
     return statistics.median(diffs) if diffs else None
 
 
 def report(data: dict) -> str:
-    res, base = data["results"], data.get("baseline") or next((n for n in ("litellm", "portkey", "nginx") if n in data["targets"]), "")
+    res, base = (
+        data["results"],
+        data.get("baseline") or next((n for n in ("litellm", "portkey", "nginx") if n in data["targets"]), ""),
+    )
     m, out = data["machine"], []
     out.append(
         f"{data['when']}, {data['mode']}; {m['cpu']}, {m['cores']} cores, Linux {m['kernel']}; gateway on CPU {data['pinning']['gateway']}, "
@@ -416,13 +526,26 @@ def report(data: dict) -> str:
     )
     rows = []
     for name, t in data["targets"].items():
-        rows.append([name, t["version"].replace("|", "/"), t["cpus"], show(t["start_seconds"], 1), show(t["rss_idle"] / 2**20, 0), show(t["rss_end"] / 2**20, 0)])
+        rows.append(
+            [
+                name,
+                t["version"].replace("|", "/"),
+                t["cpus"],
+                show(t["start_seconds"], 1),
+                show(t["rss_idle"] / 2**20, 0),
+                show(t["rss_end"] / 2**20, 0),
+            ]
+        )
     out.append("### Targets\n\n" + table(["target", "version", "CPUs", "start s", "RSS idle MiB", "RSS end MiB"], rows))
     for test, by_target in res.items():
         info, rows = data["tests"][test], []
         direct = by_target.get("direct")
         stream, unit = test.startswith(("sse", "hold")), "chunks" if test.startswith(("sse", "hold")) else "requests"
-        base_cpu, base_rate = (median(by_target[base], "cpu_per_1k"), median(by_target[base], "rps")) if base in by_target else (None, None)
+        base_cpu, base_rate = (
+            (median(by_target[base], "cpu_per_1k"), median(by_target[base], "rps"))
+            if base in by_target
+            else (None, None)
+        )
         for name, rounds in by_target.items():
             ok, bad = sum(r["ok"] for r in rounds), sum(r["bad_status"] + r["broken"] + r["wrong"] for r in rounds)
             cpu, rps = median(rounds, "cpu_per_1k"), median(rounds, "rps")
@@ -444,7 +567,11 @@ def report(data: dict) -> str:
                 row += [show(median(rounds, "latency", q)) for q in ("p50", "p99")]
             if test.startswith("hold"):
                 peak, per = median(rounds, "rss_peak"), median(rounds, "rss_per_stream")
-                row += [show(peak / 2**20 if peak else None, 0), show(per / 1024 if per else None, 1), show(median(rounds, "concurrent_max"), 0)]
+                row += [
+                    show(peak / 2**20 if peak else None, 0),
+                    show(per / 1024 if per else None, 1),
+                    show(median(rounds, "concurrent_max"), 0),
+                ]
             row.append(f"{ok:,} / {bad:,}")
             rows.append(row)
         head = ["target", f"gateway CPU-s per 1k {unit}", f"{base} CPU ÷ this", "chunks/s" if stream else "requests/s"]
@@ -466,7 +593,9 @@ def report(data: dict) -> str:
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--targets", default="direct,nginx,ours", help=f"of {', '.join(TARGETS)}")
-    p.add_argument("--url", action="append", default=[], metavar="NAME=URL", help="a gateway that already runs on 127.0.0.1")
+    p.add_argument(
+        "--url", action="append", default=[], metavar="NAME=URL", help="a gateway that already runs on 127.0.0.1"
+    )
     p.add_argument("--header", action="append", default=[], metavar="NAME=K: V", help="header to send to a target")
     size = p.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="3 short rounds of the main tests (the default)")
@@ -476,7 +605,9 @@ def main():
     p.add_argument("--baseline", default="", help="target the ratios are against (default litellm)")
     p.add_argument("--gateway-cpus", default="0")
     p.add_argument("--client-cpus", default="1")
-    p.add_argument("--upstream-port", type=int, default=0, help="fix the fake upstream's port, for gateways configured by hand")
+    p.add_argument(
+        "--upstream-port", type=int, default=0, help="fix the fake upstream's port, for gateways configured by hand"
+    )
     p.add_argument("--dir", default=os.environ.get("BENCH_DIR", "/tmp/bench"), help="where setup.sh put the peers")
     p.add_argument("--json", default="", help="write everything here (default bench-<time>.json in --dir)")
     p.add_argument("--keep", action="store_true", help="keep the peers' logs")

@@ -73,8 +73,21 @@ LITELLM = (
     + "general_settings:\n  master_key: sk-bench-0123456789\n"
     "litellm_settings:\n  set_verbose: false\n  telemetry: false\n  request_timeout: 600\n"
 )
-LITELLM_ENV = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION", "LITELLM_TELEMETRY": "False"}
-LITELLM_ARGV = ["{dir}/litellm/bin/litellm", "--config", "{work}/litellm.yaml", "--host", "127.0.0.1", "--port", "{port}"]
+LITELLM_ENV = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOG": "ERROR",
+    "LITELLM_MODE": "PRODUCTION",
+    "LITELLM_TELEMETRY": "False",
+}
+LITELLM_ARGV = [
+    "{dir}/litellm/bin/litellm",
+    "--config",
+    "{work}/litellm.yaml",
+    "--host",
+    "127.0.0.1",
+    "--port",
+    "{port}",
+]
 
 
 def litellm(*more: str, cpus: str = "") -> Target:
@@ -119,20 +132,40 @@ TARGETS: dict[str, Target] = {
     "litellm-2": litellm("--num_workers", "2", cpus="0,1"),
     "litellm-granian": litellm("--num_workers", "1", "--run_granian"),
     "portkey": Target(
-        argv=["node", "{dir}/portkey/node_modules/@portkey-ai/gateway/build/start-server.js", "--headless", "--port={port}"],
+        argv=[
+            "node",
+            "{dir}/portkey/node_modules/@portkey-ai/gateway/build/start-server.js",
+            "--headless",
+            "--port={port}",
+        ],
         headers=[
             "Authorization: Bearer sk-bench",
             "x-portkey-provider: openai",
             "x-portkey-custom-host: http://127.0.0.1:{up}/v1",
         ],
         env={"NODE_ENV": "production"},
-        version=["node", "-p", "require('{dir}/portkey/node_modules/@portkey-ai/gateway/package.json').version + ' node ' + process.version"],
+        version=[
+            "node",
+            "-p",
+            "require('{dir}/portkey/node_modules/@portkey-ai/gateway/package.json').version + ' node ' + process.version",
+        ],
         ready="/",
     ),
     "openai-forward": Target(
-        argv=["{dir}/openai-forward/bin/uvicorn", "openai_forward.app:app", "--host", "127.0.0.1", "--port", "{port}", "--no-access-log"],
+        argv=[
+            "{dir}/openai-forward/bin/uvicorn",
+            "openai_forward.app:app",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "{port}",
+            "--no-access-log",
+        ],
         headers=["Authorization: Bearer sk-bench"],
-        env={"FORWARD_CONFIG": '[{{"base_url":"http://127.0.0.1:{up}","route":"/","type":"openai"}}]', "TIMEOUT": "120"},
+        env={
+            "FORWARD_CONFIG": '[{{"base_url":"http://127.0.0.1:{up}","route":"/","type":"openai"}}]',
+            "TIMEOUT": "120",
+        },
         version=["{dir}/openai-forward/bin/pip", "list", "--format=freeze"],
     ),
 }

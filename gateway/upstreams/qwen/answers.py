@@ -27,6 +27,9 @@ from gateway.types import (
 from gateway.upstreams.qwen import failures
 from gateway.wire.flattened import CallReader
 
+UNFINISHED = "the upstream's answer stopped before it began"
+
+
 # --- lines of a stream ---
 
 
@@ -120,9 +123,9 @@ class ChatAnswer:
 
     def rest(self) -> Iterator[Event]:
         """What is left when the stream is over. Raises StreamTruncated, UpstreamGarbled."""
-        if not self.ended and self.begun:
-            raise errors.StreamTruncated()
-        words, calls = self._calls.rest() if self.ended else ("", [])
+        if not self.ended:  # before anything was told another account may still be tried
+            raise errors.StreamTruncated() if self.begun else errors.UpstreamGarbled(UNFINISHED)
+        words, calls = self._calls.rest()
         yield from self._tell(TextDelta(words), *calls)
         if not self.begun:
             raise errors.UpstreamGarbled("the upstream's answer was empty")
@@ -260,7 +263,7 @@ class Status(msgspec.Struct):
 
     def seconds_left(self) -> float | None:
         with suppress(TypeError, ValueError):
-            return float(self.remaining_time or "")
+            return left if (left := float(self.remaining_time or "")) > 0 else None
         return None
 
 
@@ -280,7 +283,8 @@ def update(job: Job, status: Status, own: str, secret: str, now: float) -> JobUp
             return JobUpdate("failed", error=failures.of_job(status.message or "", secret), native=native)
         case _:
             left, begun = status.seconds_left(), job.cursor.get("submitted_at")
-            progress = 100 * (now - begun) / (now - begun + left) if left and begun else None
+            spent = max(0.0, now - begun) if begun else None
+            progress = 100 * spent / (spent + left) if spent is not None and left else None
             return JobUpdate("running", progress, eta_seconds=left, native=native)
 
 

@@ -117,7 +117,7 @@ def opened(reply: Reply, shape: type[T], secret: str, *, flat: str = "", of: Of 
     failure = failures.failure_in(envelope)
     if failure is None and envelope.success:
         return shaped(envelope.data, shape)
-    if failure is None and isinstance(body, dict) and flat in body:
+    if failure is None and isinstance(body, dict) and flat and flat in body:
         return shaped(body, shape)
     if failure or status in (401, 429) or status >= 500:
         raise failures.error(failure or Failure(), status, secret, of=of, now=now)

@@ -48,7 +48,7 @@ def address(template: str, ticket: Ticket) -> str:
     Raises UpstreamGarbled where the ticket would send the file to somebody else's host.
     """
     region = "oss-" + (ticket.region or "").removeprefix("oss-")
-    endpoint = (ticket.endpoint or f"{region}.aliyuncs.com").removeprefix("https://")
+    endpoint = ticket.endpoint or f"{region}.aliyuncs.com"
     own = re.fullmatch(r"[a-z0-9.-]+\.aliyuncs\.com", endpoint) or "{endpoint}" not in template
     if not own or not re.fullmatch(r"[a-z0-9-]+", ticket.bucketname):
         told = f"{ticket.bucketname} {endpoint}"[:100]
