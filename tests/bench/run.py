@@ -592,7 +592,11 @@ def report(data: dict) -> str:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--targets", default="direct,nginx,ours", help=f"of {', '.join(TARGETS)}")
+    p.add_argument(
+        "--targets",
+        default="direct,nginx,ours" if shutil.which("nginx") else "direct,ours",
+        help=f"of {', '.join(TARGETS)}",
+    )
     p.add_argument(
         "--url", action="append", default=[], metavar="NAME=URL", help="a gateway that already runs on 127.0.0.1"
     )
@@ -624,6 +628,7 @@ def main():
         bench.stop()
     data["baseline"] = args.baseline
     path = Path(args.json or Path(args.dir) / time.strftime("bench-%m%d-%H%M%S.json"))
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data, indent=1))
     print(report(data))
     print(f"raw figures: {path}", file=sys.stderr)
