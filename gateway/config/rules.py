@@ -109,9 +109,9 @@ def _database_url(value: str, info: ValidationInfo) -> str:
 
 def _storage_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
-    if (scheme in ("s3", "oss", "gs", "az") and rest) or (scheme == "file" and rest.startswith("/")):
+    if (scheme in ("s3", "gs", "az") and rest) or (scheme == "file" and rest.startswith("/")):
         return value
-    raise fault("must begin with file:///, s3://, oss://, gs:// or az://")
+    raise fault("must begin with file:///, s3://, gs:// or az://")
 
 
 def _caller_key(secret: SecretStr) -> SecretStr:

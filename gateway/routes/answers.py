@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 
+from gateway.errors import GatewayError
 from gateway.live import EventStream
 from gateway.relay import Relayed, Work
 from gateway.routes.house import house_of, link, note, principal_of, request_id_of
@@ -57,10 +58,14 @@ def stream(
     tail: bytes,
     relayed: Relayed | None = None,
 ) -> EventStream:
+    def failed(error: GatewayError) -> bytes:
+        note(request, code=error.code, **({"detail": error.detail} if error.detail else {}))
+        return openai_chat.error_frame(wire_errors.openai(error))
+
     return EventStream(
         frames,
         house_of(request).drain,
-        error_frame=lambda error: openai_chat.error_frame(wire_errors.openai(error)),
+        error_frame=failed,
         tail=tail,
         headers=headers,
         source=relayed,

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.loopback import LOCAL, check_local
 from gateway.drain import Drain
-from gateway.errors import ClientLeft, Draining, GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+from gateway.errors import ClientLeft, Draining, Forbidden, GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from gateway.routes.house import Answer, House
 from gateway.types import Principal
 from gateway.wire import errors as wire_errors
@@ -24,6 +24,9 @@ from gateway.wire import errors as wire_errors
 PUBLIC = frozenset({"/", "/healthz", "/readyz"})
 SIGNED = ("/files/", "/uploads/")
 """Their paths carry their own proof."""
+READS = frozenset({"GET", "HEAD"})
+QUOTE = "/api/quote"
+"""Asks, and spends nothing."""
 ALIASES = ("/api/v1/", "/api/v2/")
 
 log = structlog.get_logger("gateway.access")
@@ -63,7 +66,9 @@ class Front:
             if self.drain.draining and path not in PUBLIC:
                 raise Draining(advice="Send it again: another process takes it")
             if path not in PUBLIC and not path.startswith(SIGNED):
-                scope["state"]["principal"] = self._principal(scope)
+                scope["state"]["principal"] = principal = self._principal(scope)
+                if principal.role == "viewer" and scope["method"] not in READS and path != QUOTE:
+                    raise Forbidden("this key may only read")
             await self.app(scope, receive, door)
         except GatewayError as error:
             await self._refuse(scope, receive, door, error)

@@ -14,8 +14,8 @@ Source: wire sheet, 2026-11-20; undocumented by the site, and it changes without
   them with nothing between. Videos are tasks bound to the account that made them, and cannot be cancelled.
 - One answer at a time in a conversation: turns of the same one wait for each other here.
 
-Chapters: `payload` (what is sent), `site` (how), `answers` (what comes back), `failures` (what goes wrong), `storage`
-(where files go), `models`.
+Chapters: `payload` (what is sent), `site` (how), `answers` (what comes back), `tasks` (videos), `failures` (what goes
+wrong), `storage` (where files go), `models`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from gateway.types import (
     VideoRequest,
 )
 from gateway.upstreams.base import Options, Upstream
-from gateway.upstreams.qwen import answers, failures, payload, storage
+from gateway.upstreams.qwen import answers, failures, payload, storage, tasks
 from gateway.upstreams.qwen.answers import ChatAnswer, Gallery, Message
 from gateway.upstreams.qwen.models import SEEN, Listed, adopted, card, listed_card
 from gateway.upstreams.qwen.payload import Turn
@@ -94,9 +94,9 @@ class Qwen(Upstream):
 
     def __init__(self, name: str, options: Options, http: Outbound) -> None:
         super().__init__(name, options, http)
-        self._wanted = options if isinstance(options, QwenOptions) else QwenOptions()
+        self._settings = options if isinstance(options, QwenOptions) else QwenOptions()
         self._known = set(SEEN)
-        self._site = Site(http, self._wanted.version)
+        self._site = Site(http, self._settings.version)
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def cards(self) -> Sequence[ModelCard]:
@@ -110,7 +110,7 @@ class Qwen(Upstream):
     async def chat(self, request: ChatRequest, account: Account) -> AsyncGenerator[Event]:
         turn, ref, tools = payload.chat_turn(request, self._known), request.chat, flattened.tool_names(request)
         async with self._conversation(turn, ref, account) as chat_id:
-            answer = ChatAnswer(chat_id if ref or not self._wanted.delete_chats else None, tools)
+            answer = ChatAnswer(chat_id if ref or not self._settings.delete_chats else None, tools)
             lines = self._site.stream(turn, ref or ChatRef(chat_id), answer, account, of="chat" if ref else "")
             try:
                 async with aclosing(lines):
@@ -147,24 +147,24 @@ class Qwen(Upstream):
         turn = payload.media_turn(request)
         chat_id = await self._new_chat(turn, account)
         wanted = payload.completion(turn, ChatRef(chat_id), time.time())
-        told = answers.Submitted()
+        told = tasks.Submitted()
         cut: UpstreamError = errors.UpstreamGarbled("the upstream's answer names no task", sent="unknown")
         try:
-            told = await self._site.call("POST", completions(chat_id), account, answers.Submitted, json=wanted)
+            told = await self._site.call("POST", completions(chat_id), account, tasks.Submitted, json=wanted)
         except UpstreamError as exc:
             if exc.sent != "unknown":
                 raise
             cut = exc
-        made = answers.task_id(told.messages or ()) or answers.task_id(await self._answers_in(chat_id, account))
+        made = tasks.task_id(told.messages or ()) or tasks.task_id(await self._answers_in(chat_id, account))
         if not made:
             raise cut
         return Job(made, {"chat_id": chat_id, "submitted_at": time.time()})
 
     async def poll(self, job: Job, account: Account) -> JobUpdate:
         status = await self._site.either(
-            STATUS, account, answers.Status, suffix=safe(job.id), flat="task_status", of="task"
+            STATUS, account, tasks.Status, suffix=safe(job.id), flat="task_status", of="task"
         )
-        return answers.update(job, status, account.base_url, account.credential, time.time())
+        return tasks.update(job, status, account.base_url, account.credential, time.time())
 
     # --- files and the rest ---
 
@@ -206,7 +206,7 @@ class Qwen(Upstream):
             raise errors.ConcurrencyLimited(message, sent="no") from exc
         try:
             yield chat_id
-            if ref is None and self._wanted.delete_chats:
+            if ref is None and self._settings.delete_chats:
                 with suppress(GatewayError):
                     await self._site.call("DELETE", conversation(chat_id), account, object)
         finally:
@@ -239,7 +239,7 @@ class Qwen(Upstream):
     # --- uploads ---
 
     async def _put(self, data: bytes, mime: str, ticket: storage.Ticket, account: Account) -> None:
-        url = URL(storage.address(self._wanted.oss_url, ticket), encoded=True)
+        url = URL(storage.address(self._settings.oss_url, ticket), encoded=True)
         headers = storage.signed(ticket, mime, formatdate(usegmt=True))
         reply = await self.http.call("PUT", url, headers=headers, content=data, proxy=account.proxy)
         if reply.status // 100 != 2:

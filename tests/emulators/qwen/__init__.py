@@ -30,18 +30,7 @@ from tests.emulators.qwen.frames import frame, in_stream, paint, split, talk, tu
 from tests.emulators.qwen.media import film, png
 from tests.emulators.qwen.models import MODELS
 from tests.emulators.qwen.records import Chat, Person, Recorded, Task
-from tests.emulators.qwen.replies import (
-    Refuse,
-    body_of,
-    chat_of,
-    file_of,
-    need,
-    ok,
-    page,
-    refusal,
-    success,
-    xml,
-)
+from tests.emulators.qwen.replies import Refuse, body_of, chat_of, file_of, need, ok, page, refusal, success, xml
 from tests.emulators.qwen.script import Answer, Fault, Picture
 from tests.emulators.qwen.storage import BUCKET, ENDPOINT, refused
 

@@ -16,8 +16,6 @@ class Answer:
     titles: tuple[str, ...] = ("Thinking",)
     pieces: int = 4
     """How many deltas the text comes in."""
-    cumulative: bool = False
-    """Ignore `incremental_output` and send all of the text each time."""
     usage: dict[str, Any] = field(default_factory=lambda: {"input_tokens": 11, "output_tokens": 7, "total_tokens": 18})
     finished: bool = True
     done: str = ""

@@ -7,12 +7,7 @@ import pytest
 
 from gateway import errors
 from gateway.http import Timeouts
-from gateway.types import (
-    ChatRef,
-    Finish,
-    InConversation,
-    Usage,
-)
+from gateway.types import ChatRef, Finish, InConversation, Usage
 from gateway.upstreams.qwen import site
 from gateway.upstreams.qwen.answers import ChatAnswer, Line
 from gateway.upstreams.qwen.site import shaped

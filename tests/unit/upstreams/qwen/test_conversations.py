@@ -5,10 +5,7 @@ import asyncio
 import pytest
 
 from gateway import errors
-from gateway.types import (
-    ChatRef,
-    InConversation,
-)
+from gateway.types import ChatRef, InConversation
 from tests.emulators.qwen import Answer
 from tests.unit.upstreams.qwen.rig import A, House, request, text
 

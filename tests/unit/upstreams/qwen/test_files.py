@@ -5,9 +5,7 @@ import time
 import pytest
 
 from gateway import errors
-from gateway.types import (
-    Input,
-)
+from gateway.types import Input
 from gateway.upstreams import qwen
 from gateway.upstreams.qwen import QwenOptions, payload, storage
 from tests.emulators.qwen import Fault

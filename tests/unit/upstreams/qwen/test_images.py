@@ -5,13 +5,7 @@ from typing import Any
 import pytest
 
 from gateway import errors
-from gateway.types import (
-    ImageRequest,
-    Input,
-    Progress,
-    Size,
-    Usage,
-)
+from gateway.types import ImageRequest, Input, Progress, Size, Usage
 from gateway.upstreams.qwen import payload
 from tests.emulators.qwen import Fault, Picture
 from tests.unit.upstreams.qwen.rig import House, images

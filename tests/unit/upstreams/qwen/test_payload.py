@@ -5,9 +5,7 @@ from typing import Any
 import pytest
 
 from gateway import errors
-from gateway.types import (
-    Input,
-)
+from gateway.types import Input
 from tests.unit.upstreams.qwen.rig import A, House, text
 
 pytestmark = pytest.mark.anyio

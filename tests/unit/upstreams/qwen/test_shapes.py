@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway import errors
 from gateway.types import Job
-from gateway.upstreams.qwen import answers, failures
+from gateway.upstreams.qwen import answers, failures, tasks
 from gateway.upstreams.qwen.answers import ChatAnswer, Gallery, Line
 from gateway.upstreams.qwen.site import shaped
 
@@ -60,8 +60,8 @@ def test_a_line_is_read_or_garbled(lines: list[dict[str, Any]]) -> None:
 @given(OBJECTS)
 def test_an_answer_is_read_or_garbled(told: dict[str, Any]) -> None:
     with contextlib.suppress(errors.UpstreamGarbled):
-        answers.task_id(shaped(told, answers.Submitted).messages or ())
+        tasks.task_id(shaped(told, tasks.Submitted).messages or ())
     with contextlib.suppress(errors.UpstreamGarbled):
         shaped(told, answers.Conversation).answers()
     with contextlib.suppress(errors.UpstreamGarbled):
-        answers.update(Job("t"), shaped(told, answers.Status), "https://chat.qwen.ai", "", 0.0)
+        tasks.update(Job("t"), shaped(told, tasks.Status), "https://chat.qwen.ai", "", 0.0)

@@ -5,13 +5,8 @@ from typing import Any
 import pytest
 
 from gateway import errors
-from gateway.types import (
-    Input,
-    Job,
-    JobUpdate,
-    Size,
-)
-from gateway.upstreams.qwen import answers
+from gateway.types import Input, Job, JobUpdate, Size
+from gateway.upstreams.qwen import tasks
 from gateway.upstreams.qwen.site import shaped
 from tests.emulators.qwen import Fault
 from tests.unit.upstreams.qwen.rig import A, House
@@ -66,7 +61,7 @@ def test_every_native_state_has_ours(native: str, state: str) -> None:
 
 
 def update(job: Job, now: float = 0.0, **told: Any) -> JobUpdate:
-    return answers.update(job, shaped(told, answers.Status), "https://chat.qwen.ai", A, now)
+    return tasks.update(job, shaped(told, tasks.Status), "https://chat.qwen.ai", A, now)
 
 
 def test_progress_comes_from_the_time_left() -> None:
