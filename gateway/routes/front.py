@@ -82,6 +82,16 @@ class Front:
             log.exception("request failed", request_id=scope["state"]["request_id"])
             await self._refuse(scope, receive, door, GatewayError())
 
+    def _admit(self, scope: Scope) -> None:
+        """Let a request in, with who sent it. Raises Draining, Unauthorized, Forbidden."""
+        if self.drain.draining:
+            raise Draining(advice="Send it again: another process takes it")
+        if scope["path"].startswith(SIGNED):
+            return
+        scope["state"]["principal"] = principal = self._principal(scope)
+        if principal.role == "viewer" and scope["method"] not in READS and scope["path"] != QUOTE:
+            raise Forbidden("this key may only read")
+
     def _principal(self, scope: Scope) -> Principal:
         if self.house.keyring.empty:
             if not self.house.insecure:
