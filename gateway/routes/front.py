@@ -58,17 +58,10 @@ class Front:
 
     async def _admitted(self, scope: Scope, receive: Receive, door: _Door) -> None:
         try:
-            path: str = scope["path"]
-            if path.startswith(ALIASES):
-                path = scope["path"] = "/api/" + path[len(ALIASES[0]) :]
-            if "\0" in path or b"%00" in scope["query_string"]:
-                raise InvalidRequest("the URL must not hold a NUL character", code="invalid_url")
-            if self.drain.draining and path not in PUBLIC:
-                raise Draining(advice="Send it again: another process takes it")
-            if path not in PUBLIC and not path.startswith(SIGNED):
-                scope["state"]["principal"] = principal = self._principal(scope)
-                if principal.role == "viewer" and scope["method"] not in READS and path != QUOTE:
-                    raise Forbidden("this key may only read")
+            if scope["path"].startswith(ALIASES):
+                scope["path"] = "/api/" + scope["path"][len(ALIASES[0]) :]
+            if scope["path"] not in PUBLIC:
+                self._admit(scope)
             await self.app(scope, receive, door)
         except GatewayError as error:
             await self._refuse(scope, receive, door, error)
