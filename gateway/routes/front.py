@@ -76,7 +76,9 @@ class Front:
             await self._refuse(scope, receive, door, GatewayError())
 
     def _admit(self, scope: Scope) -> None:
-        """Let a request in, with who sent it. Raises Draining, Unauthorized, Forbidden."""
+        """Let a request in, with who sent it. Raises Draining, InvalidRequest, Unauthorized, Forbidden."""
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            raise InvalidRequest("the URL must not hold a NUL character", code="invalid_url")
         if self.drain.draining:
             raise Draining(advice="Send it again: another process takes it")
         if scope["path"].startswith(SIGNED):
