@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 class Tap:
     """An ASGI layer around an emulator. Counts POST requests whose path ends in `path`: `seen["came"]` and so on.
 
-    A client that goes away before its answer was sent to the end has `left`, the others' requests have `ended`.
+    A client that goes away before its answer was sent to the end has `left`, the others' requests have `ended`;
+    `held` are those whose answer was stopped on its way.
     """
 
     def __init__(self, app: ASGIApp, path: str = "") -> None:
@@ -47,7 +48,7 @@ class _Flow:
         self._receive = receive
         self._send = send
         self._sent = 0
-        self._gone = self._ended = False
+        self._gone = self._ended = self._held = False
         self._watch: asyncio.Task[Any] | None = None
 
     async def run(self, scope: Scope) -> None:
@@ -71,6 +72,9 @@ class _Flow:
 
     async def send(self, message: Message) -> None:
         body = message["type"] == "http.response.body"
+        if not self._gone and not self._held and self.tap.holds(message, self._sent):
+            self._held = True
+            self.tap.seen["held"] += 1
         while not self._gone and self.tap.holds(message, self._sent):
             await asyncio.sleep(0.005)
         if body and not message.get("more_body"):

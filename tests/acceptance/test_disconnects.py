@@ -246,7 +246,7 @@ def test_streams_that_outlive_the_grace_are_told(tmp_path: Path) -> None:
         house.tap.shut(after=3)
         heard: list[httpx.Response] = []
         clients = [hear(house.gateway, heard, path) for path in PATHS]
-        eventually(lambda: house.tap.seen["came"] == 2)
+        eventually(lambda: house.tap.seen["held"] == 2)
         house.tap.shut()
         clients += [hear(house.gateway, heard, path, stream=False) for path in PATHS]
         eventually(lambda: house.tap.seen["came"] == 4)
