@@ -27,7 +27,12 @@ BREATH = 32
 """Sends after which the loop gets a turn, for upstreams whose data is always there already."""
 
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
-_STREAM_HEADERS = (EVENT_STREAM, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+_STREAM_HEADERS = (
+    EVENT_STREAM,
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+)
 
 log = structlog.get_logger(__name__)
 

@@ -145,7 +145,7 @@ class _Door:
 
     def __init__(self, send: Send, request_id: bytes) -> None:
         self._send = send
-        self._headers = ((b"x-request-id", request_id), (b"x-content-type-options", b"nosniff"))
+        self._headers = ((b"x-request-id", request_id),)
         self.status = 0
 
     async def __call__(self, message: Message) -> None:

@@ -29,6 +29,7 @@ from gateway.types import Principal
 from gateway.usage import Meter
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
+NOSNIFF = (b"x-content-type-options", b"nosniff")
 JSON = (b"content-type", b"application/json")
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -72,7 +73,7 @@ class Answer:
         self.body = body
         self.status = status
         kind = (b"content-type", mime.encode()) if mime else JSON
-        self.headers = [kind, (b"content-length", b"%d" % len(body)), *headers]
+        self.headers = [kind, NOSNIFF, (b"content-length", b"%d" % len(body)), *headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
