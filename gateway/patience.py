@@ -15,7 +15,10 @@ _NEVER = float("inf")
 
 
 class Patience:
-    """Ends a wait of the current task that takes too long, by cancelling it: ask `spent()` where that is caught."""
+    """Ends a wait of a task that takes too long, by cancelling it: ask `spent()` where that is caught.
+
+    It belongs to the task that made it; `hand_over` is called where another one may have gone on.
+    """
 
     __slots__ = ("_due", "_loop", "_rounds", "_spent", "_task")
 
@@ -23,13 +26,16 @@ class Patience:
         self._loop = asyncio.get_running_loop()
         self._rounds = _rounds_of(self._loop)
         self._rounds.add(self)
-        self._task: asyncio.Task[object] | None = None
+        self._task: asyncio.Task[object] | None = asyncio.current_task()
         self._due = _NEVER
         self._spent = False
 
+    def hand_over(self) -> None:
+        """From here on the waits are those of the current task."""
+        self._task = asyncio.current_task()
+
     def until(self, seconds: float) -> None:
         """A wait begins that may take so many seconds. `rest` ends it."""
-        self._task = asyncio.current_task()
         self._due = self._loop.time() + seconds
 
     def rest(self) -> None:

@@ -218,6 +218,7 @@ class Relay:
         event = first
         try:
             yield first  # taken by `open`: closing a generator that has not begun would settle nothing
+            patience.hand_over()
             while True:
                 if type(event) is Usage:
                     relayed.usage = event

@@ -88,6 +88,9 @@ class PassingFrames:
 
     def feed(self, whole: bytes) -> list[Event]:
         """The events of one or more whole frames (line ends LF): a Frame if anything passes, then what it told."""
+        if self._plain(whole):
+            self.begun = True
+            return [Frame(whole)]
         told: list[Event] = []
         try:
             check_utf8(whole)
@@ -99,6 +102,18 @@ class PassingFrames:
             self.begun = True
             told.insert(0, Frame(whole if clean else b"\n\n".join((*kept, b""))))
         return told
+
+    def _plain(self, whole: bytes) -> bool:
+        """Whether it is one chunk that tells nothing but words: most are, when they come one by one."""
+        if not whole.startswith(b"data: {") or whole.find(b"\n") != len(whole) - 2 or not whole.isascii():
+            return False
+        try:
+            seen = _decoder.decode(memoryview(whole)[6:])
+        except (msgspec.DecodeError, RecursionError):
+            return False
+        if seen.usage is not None or seen.error is not None or not seen.choices:
+            return False
+        return all(choice.finish_reason is None for choice in seen.choices)
 
     def end(self, rest: bytes) -> list[Event]:
         """The last events, `rest` being what had no blank line after it. Without a finish reason the end is a cut."""
