@@ -8,13 +8,12 @@ from starlette.requests import Request
 
 from gateway.errors import InvalidRequest, UpstreamGarbled
 from gateway.routes.answers import linked, relayed_by, served_by, work
-from gateway.routes.house import Answer, body_chunks, connected, hints_of, house_of, read_body
+from gateway.routes.forms import form_with_file
+from gateway.routes.house import Answer, connected, hints_of, house_of, read_body
 from gateway.types import TranscriptionRequest
 from gateway.wire import body as wire_body
-from gateway.wire import multipart, native
+from gateway.wire import native
 from gateway.wire.openai_chat import fold
-
-FORM_OVERHEAD = 1024 * 1024
 
 
 async def speak(request: Request) -> Answer:
@@ -45,22 +44,16 @@ async def translate(request: Request) -> Answer:
 
 
 async def _transcribed(request: Request, *, translate: bool) -> Answer:
-    house = house_of(request)
-    most = house.config.limits.upload_max
-    limits = multipart.Limits(file_bytes=most, total_bytes=most + FORM_OVERHEAD)
-    form = await multipart.parse(request.headers.get("content-type"), body_chunks(request, limits.total_bytes), limits)
-    file = next((part for part in form.files if part.name == "file"), None)
-    if file is None:
-        raise InvalidRequest("the form must hold a file in the field 'file'", param="file", code="missing_file")
-    fields = tuple((field.name, field.value) for field in form.fields)
-    model = dict(fields).get("model", "")
-    if "\0" in model:
-        raise InvalidRequest("'model' must not hold a NUL character", param="model")
-    what = TranscriptionRequest(
-        model, file.data, file.filename, file.content_type, fields, translate, hints_of(request)
-    )
-    resolved = house.catalog.resolve(model, "transcription")
-    with connected(request):
-        served = await house.relay.ask(work(request, "transcription", what, resolved.candidates))
+    async with form_with_file(request) as (form, file):
+        fields = tuple((field.name, field.value) for field in form.fields)
+        model = dict(fields).get("model", "")
+        if "\0" in model:
+            raise InvalidRequest("'model' must not hold a NUL character", param="model")
+        what = TranscriptionRequest(
+            model, file.data, file.filename, file.content_type, fields, translate, hints_of(request)
+        )
+        resolved = house_of(request).catalog.resolve(model, "transcription")
+        with connected(request):
+            served = await house_of(request).relay.ask(work(request, "transcription", what, resolved.candidates))
     headers = served_by(request, served.candidate.upstream, served.account.id)
     return Answer(served.value.body, mime=served.value.mime, headers=headers)

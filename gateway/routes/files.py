@@ -6,8 +6,6 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -17,7 +15,8 @@ from starlette.responses import Response
 
 from gateway.assets.media import MediaType, sniff
 from gateway.db.tables import files
-from gateway.errors import InvalidRequest, Overloaded, TooLarge, UnsupportedMedia
+from gateway.errors import InvalidRequest, UnsupportedMedia
+from gateway.routes.forms import FIELD, form_with_file, holding
 from gateway.routes.house import (
     Answer,
     House,
@@ -34,32 +33,14 @@ from gateway.storage import object_key
 from gateway.wire import body as wire_body
 from gateway.wire import multipart
 
-FORM_OVERHEAD = 1024 * 1024
-"""Bytes of a multipart form around its file."""
 TICKETS = "/uploads"
-FIELD = "file"
 
 
 async def upload(request: Request) -> Answer:
     """POST /api/files/upload: multipart, field `file`."""
-    house = house_of(request)
-    limits = multipart.Limits(
-        file_bytes=house.config.limits.upload_max, total_bytes=house.config.limits.upload_max + FORM_OVERHEAD
-    )
-    with _held(house, _declared(request, limits.total_bytes)):
-        form = await multipart.parse(
-            request.headers.get("content-type"), body_chunks(request, limits.total_bytes), limits
-        )
-        part = next((file for file in form.files if file.name == FIELD), None)
-        if part is None:
-            named = [file.name for file in form.files] or [field.name for field in form.fields if field.name != FIELD]
-            raise InvalidRequest(
-                f"the form must hold a file in the field '{FIELD}'" + (f", not {named[0]!r}" if named else ""),
-                param=FIELD,
-                code="missing_file",
-            )
+    async with form_with_file(request) as (_, part):
         with connected(request):
-            kept = await _keep(house, principal_of(request).id, part.filename, part.data)
+            kept = await _keep(house_of(request), principal_of(request).id, part.filename, part.data)
     return Answer(msgspec.json.encode({"success": True, "file": _shown(request, kept)}))
 
 
@@ -98,7 +79,7 @@ async def redeem(request: Request) -> Answer:
     house.tickets.verify(request.path_params["token"], signed, time.time())
     owner, size, _, name = signed.split("/", 3)
     limit = int(size) or house.config.limits.upload_max
-    with _held(house, _declared(request, limit)):
+    with holding(request, limit):
         data = b"".join([chunk async for chunk in body_chunks(request, limit)])
         if int(size) and len(data) != int(size):
             raise InvalidRequest(f"the ticket is for {size} bytes, not {len(data)}", code="incomplete_upload")
@@ -181,26 +162,3 @@ def _shown(request: Request, kept: Kept) -> dict[str, object]:
         "size": kept.size,
         "type": kept.mime,
     }
-
-
-def _declared(request: Request, limit: int) -> int:
-    """Bytes to set aside for a body: what it says it has, the most it may have where it does not say."""
-    declared = request.headers.get("content-length", "")
-    if not declared.isdigit():
-        return limit
-    if int(declared) > limit:
-        most = house_of(request).config.limits.upload_max
-        raise TooLarge(f"a file may have at most {most} bytes", code="file_too_large")
-    return int(declared)
-
-
-@contextmanager
-def _held(house: House, size: int) -> Iterator[None]:
-    """Set memory aside for an upload. Raises Overloaded where the budget is spent."""
-    if house.uploading + size > house.config.limits.upload_memory:
-        raise Overloaded("too many uploads at once", retry_after=5)
-    house.uploading += size
-    try:
-        yield
-    finally:
-        house.uploading -= size
