@@ -74,6 +74,19 @@ class Work:
     attempts: list[Attempt] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
+    def note(self, candidate: Candidate, account: Account, outcome: str, begun: float) -> None:
+        """Remember how an attempt ended: `ok` or the code of its error."""
+        self.attempts.append(Attempt(candidate.upstream, account.id, outcome, time.monotonic() - begun))
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """An answer whose first event is there."""
+
+    events: Events
+    first: Event
+    patience: Patience
+
 
 @dataclass(slots=True)
 class Served:
@@ -129,20 +142,20 @@ class Relay:
         streams = isinstance(work.request, ChatRequest) and work.request.stream
         limit = self.timeouts.first_event if streams else self.timeouts.total
 
-        async def attempt(upstream: Upstream, request: AnyRequest, account: Account) -> tuple[Events, Event]:
+        async def attempt(upstream: Upstream, request: AnyRequest, account: Account) -> _Begun:
+            patience = Patience()
             events: Events = getattr(upstream, operation)(request, account)
             try:
-                return events, await _first(events, patience, limit)
+                return _Begun(events, await _first(events, patience, limit), patience)
             except BaseException:
                 patience.close()
                 await events.aclose()
                 raise
 
-        patience = Patience()
-        (events, first), candidate, lease = await self._attempts(work, operation, attempt)
+        begun, candidate, lease = await self._attempts(work, operation, attempt)
         relayed = Relayed(work, candidate, lease.account)
-        relayed.passed = isinstance(first, Frame | Whole)
-        relayed.events = self._committed(work, relayed, lease, events, first, patience)
+        relayed.passed = isinstance(begun.first, Frame | Whole)
+        relayed.events = self._committed(work, relayed, lease, begun)
         await anext(relayed.events)
         return relayed
 
@@ -155,7 +168,7 @@ class Relay:
 
         value, candidate, lease = await self._attempts(work, operation, attempt)
         lease.release()
-        work.attempts.append(Attempt(candidate.upstream, lease.account.id, "ok", time.monotonic() - work.started))
+        work.note(candidate, lease.account, "ok", work.started)
         if operation != "submit":
             self._record(work, candidate.upstream, lease.account.id, None, getattr(value, "usage", Usage()))
         return Served(value, candidate, lease.account)
@@ -168,38 +181,36 @@ class Relay:
         """Try candidates and their accounts until one attempt succeeds; its lease is still held."""
         tried = _Tried()
         for candidate in work.candidates:
-            upstream, pool = self.upstreams[candidate.upstream], self.pools[candidate.upstream]
-            while not tried.enough or pool.calm(
-                model=candidate.card.id, kind=work.kind, exclude=tried.accounts, only=work.only
-            ):
-                try:
-                    lease = await pool.lease(
-                        model=candidate.card.id, kind=work.kind, exclude=tried.accounts, only=work.only, wait=work.wait
-                    )
-                except (Unavailable, AccountError) as error:
-                    tried.last = tried.last or error
-                    break
+            while (lease := await self._leased(work, candidate, tried)) is not None:
                 begun = time.monotonic()
+                upstream = self.upstreams[candidate.upstream]
                 try:
                     request = await self.inputs.staged(work.request, upstream, candidate.card.id, lease.account)
                     return await attempt(upstream, request, lease.account), candidate, lease
                 except GatewayError as error:
                     _judge(lease, error)
                     error.upstream, error.account = candidate.upstream, lease.account.id
-                    work.attempts.append(
-                        Attempt(candidate.upstream, lease.account.id, error.code, time.monotonic() - begun)
-                    )
+                    work.note(candidate, lease.account, error.code, begun)
                     if not tried.go_on(error, operation, lease.account.id):
                         raise self._given_up(work, error) from error.__cause__
-                except asyncio.CancelledError:
+                except BaseException as exc:
                     lease.abandon()
-                    self._record(work, candidate.upstream, lease.account.id, ClientLeft(), Usage())
-                    raise
-                except BaseException:
-                    lease.abandon()
+                    if isinstance(exc, asyncio.CancelledError):
+                        self._record(work, candidate.upstream, lease.account.id, ClientLeft(), Usage())
                     raise
         assert tried.last is not None, "a resolved request has candidates"
         raise self._given_up(work, tried.last) from tried.last.__cause__
+
+    async def _leased(self, work: Work, candidate: Candidate, tried: _Tried) -> Lease | None:
+        """A lease for the next attempt at a candidate; None where it has no account left that is worth one."""
+        pool, model = self.pools[candidate.upstream], candidate.card.id
+        if tried.enough and not pool.calm(model=model, kind=work.kind, exclude=tried.accounts, only=work.only):
+            return None
+        try:
+            return await pool.lease(model=model, kind=work.kind, exclude=tried.accounts, only=work.only, wait=work.wait)
+        except (Unavailable, AccountError) as error:
+            tried.last = tried.last or error
+            return None
 
     def _given_up(self, work: Work, error: GatewayError) -> GatewayError:
         error.attempts = tuple(work.attempts)
@@ -209,15 +220,14 @@ class Relay:
 
     # --- after commit ---
 
-    async def _committed(
-        self, work: Work, relayed: Relayed, lease: Lease, events: Events, first: Event, patience: Patience
-    ) -> AsyncGenerator[Event]:
+    async def _committed(self, work: Work, relayed: Relayed, lease: Lease, begun: _Begun) -> AsyncGenerator[Event]:
         """The events from the first on; whatever ends them, the lease goes back and the usage is recorded."""
-        deadline, idle = work.started + self.timeouts.total, self.timeouts.idle
+        deadline = work.started + self.timeouts.total
+        idle = self.timeouts.idle if work.kind == "t2t" else self.timeouts.total
         failure: GatewayError | None = None
-        event = first
+        events, event, patience = begun.events, begun.first, begun.patience
         try:
-            yield first  # taken by `open`: closing a generator that has not begun would settle nothing
+            yield event  # taken by `open`: closing a generator that has not begun would settle nothing
             patience.hand_over()
             while True:
                 if type(event) is Usage:
@@ -247,10 +257,7 @@ class Relay:
         finally:
             patience.close()
             _judge(lease, failure)
-            outcome = failure.code if failure else "ok"
-            work.attempts.append(
-                Attempt(relayed.candidate.upstream, relayed.account.id, outcome, time.monotonic() - work.started)
-            )
+            work.note(relayed.candidate, relayed.account, failure.code if failure else "ok", work.started)
             self._record(work, relayed.candidate.upstream, relayed.account.id, failure, relayed.usage)
             await events.aclose()
 

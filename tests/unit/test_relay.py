@@ -392,3 +392,29 @@ async def test_a_bug_in_an_upstream_gives_the_lease_back(tmp_path: Path) -> None
                 await heard(await house.relay.open(house.work()))
             assert house.in_flight == 0
             assert set(house.standings.values()) == {"OK"}
+
+
+async def test_an_attempt_after_the_first_is_waited_for_no_longer(tmp_path: Path) -> None:
+    silent = Talks([errors.RateLimited()], [asyncio.Event()])
+    async with rig(tmp_path, silent, accounts=("a", "b"), timeouts=Timeouts(total=0.05)) as house:
+        async with asyncio.timeout(5):
+            error = await failed(house.relay.open(house.work()))
+        assert error.code == "upstream_timeout"
+        assert house.in_flight == 0
+
+
+async def test_an_answer_that_came_at_the_second_attempt_is_waited_for_no_longer(tmp_path: Path) -> None:
+    silent = Talks([errors.RateLimited()], [TextDelta("a"), asyncio.Event()])
+    async with rig(tmp_path, silent, accounts=("a", "b"), timeouts=Timeouts(idle=0.05)) as house:
+        relayed = await house.relay.open(house.work())
+        async with asyncio.timeout(5):
+            assert (await failed(heard(relayed))).code == "upstream_timeout"
+
+
+async def test_media_may_take_longer_between_their_events_than_words(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+    slow = Talks([TextDelta("a"), begun, MediaReady(Media("image", data=png()))])
+    async with rig(tmp_path, slow, timeouts=Timeouts(idle=0.01, total=30)) as house:
+        relayed = await house.relay.open(house.work("t2i", PICTURE))
+        asyncio.get_running_loop().call_later(0.4, begun.set)
+        assert any(isinstance(event, MediaReady) for event in await heard(relayed))
