@@ -195,14 +195,14 @@ def _promise(task: Task) -> bytes:
 
 async def _watched(request: Request, task: Task) -> AsyncGenerator[Event]:
     """A task's changes as events, to its end. Raises what ended it badly."""
-    async for now in house_of(request).tasks.watch(task.id, max(1.0, task.deadline - time.time())):
-        if now.final:
-            for media in _media(request, now):
+    async for seen in house_of(request).tasks.watch(task.id, max(1.0, task.deadline - time.time())):
+        if seen.final:
+            for media in _media(request, seen):
                 yield MediaReady(media)
-            yield _usage(now)
+            yield _usage(seen)
             yield Finish("stop")
         else:
-            yield Progress(now.progress)
+            yield Progress(seen.progress)
 
 
 def _media(request: Request, task: Task) -> list[Media]:

@@ -89,8 +89,8 @@ async def events(request: Request) -> EventStream:
     task = await house.tasks.get(request.path_params["id"], principal_of(request))
 
     async def frames() -> AsyncGenerator[bytes]:
-        async for now in house.tasks.watch(task.id, max(1.0, task.deadline - time.time() + 60)):
-            yield b"event: task.updated\ndata: " + msgspec.json.encode(resource(request, now)) + b"\n\n"
+        async for seen in house.tasks.watch(task.id, max(1.0, task.deadline - time.time() + 60)):
+            yield b"event: task.updated\ndata: " + msgspec.json.encode(resource(request, seen)) + b"\n\n"
 
     def failed(error: Exception) -> bytes:
         return b"event: error\ndata: " + msgspec.json.encode({"error": str(error)}) + b"\n\n"

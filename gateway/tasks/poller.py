@@ -37,6 +37,7 @@ from gateway.errors import (
 )
 from gateway.relay import Relay, Work, within
 from gateway.tasks.notices import Notices
+from gateway.tasks.progress import progress
 from gateway.tasks.store import FINAL, Store, Task
 from gateway.types import Account, Candidate, Job, JobUpdate, ModelCard, Principal, Usage, UsageRecord
 from gateway.upstreams.base import Upstream
@@ -242,13 +243,13 @@ class Poller:
         task = replace(task, native=update.native or task.native)
         match update.state:
             case "queued" | "running":
-                progress, eta = _progress(task, update, time.time())
+                percent, eta = progress(task, update, time.time())
                 state = "running" if update.state == "running" else task.state
                 await self._save(
                     replace(
                         task,
                         state=state,
-                        progress=progress,
+                        progress=percent,
                         eta=eta,
                         next_poll_at=time.time() + self._interval(task.upstream),
                     )
@@ -392,16 +393,6 @@ class Poller:
         log.warning("poll failed", task=task.id, account=task.account, code=error.code, in_a_row=faults)
         seconds = min(BACKOFF_MAX, self._interval(task.upstream) * 2.0**faults)
         return max(error.retry_after or 0.0, seconds)
-
-
-def _progress(task: Task, update: JobUpdate, now: float) -> tuple[float, float | None]:
-    """Percent and seconds to go: the upstream's word, else by the estimate; never falling, never done too soon."""
-    elapsed = now - (task.started_at or now)
-    guess = min(95.0, 100.0 * elapsed / task.estimate) if task.estimate else 0.0
-    percent = max(task.progress, min(99.0, guess if update.progress is None else update.progress))
-    if update.eta_seconds is not None:
-        return percent, update.eta_seconds
-    return percent, max(0.0, task.estimate - elapsed) if task.estimate else None
 
 
 def _candidate(upstream: str, model: str, task: Task) -> Candidate:
