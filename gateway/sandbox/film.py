@@ -77,7 +77,7 @@ def _developed(stage: Stage, size: tuple[int, int], rate: int, frames: int, musi
         picture, sound = _picture_track(file, size, rate), _sound_track(file)
         soundtrack, played = _blocks(music), 0
         for number in range(frames):
-            _expose(file, picture, stage, number, frames)
+            _expose(file, picture, stage, number, frames, rate)
             while played * rate <= (number + 1) * RATE and (block := next(soundtrack, None)):
                 file.mux(sound.encode(framed(block, RATE, 2, played)))
                 played += len(block) // 2
@@ -89,13 +89,13 @@ def _developed(stage: Stage, size: tuple[int, int], rate: int, frames: int, musi
     return out.getvalue()
 
 
-def _expose(file: OutputContainer, track: VideoStream, stage: Stage, number: int, frames: int) -> None:
+def _expose(file: OutputContainer, track: VideoStream, stage: Stage, number: int, frames: int, rate: int) -> None:
     import av
 
     image = stage.frame(number / max(1, frames - 1))
     picture = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
     frame: av.VideoFrame = picture.reformat(track.width, track.height, "yuv420p", dst_colorspace="ITU709")
-    frame.pts, frame.time_base = number, Fraction(1, round(track.average_rate or 1))
+    frame.pts, frame.time_base = number, Fraction(1, rate)
     file.mux(track.encode(frame))
 
 
