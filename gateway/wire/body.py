@@ -25,17 +25,14 @@ def decode(body: bytes) -> dict[str, msgspec.Raw]:
         raise InvalidJson("the body is empty: send a JSON object")
     try:
         body.decode()
-        found = _object.decode(body)
+        check_depth(body)
+        return _object.decode(body)
     except UnicodeDecodeError as exc:
         raise InvalidJson(f"the body is not valid UTF-8 at byte {exc.start}") from exc
     except msgspec.ValidationError as exc:
         raise InvalidJson('the body must be a JSON object, like {"model": …}') from exc
     except msgspec.DecodeError as exc:
         raise InvalidJson(f"the body is not valid JSON: {exc}") from exc
-    except RecursionError as exc:
-        raise _too_deep() from exc
-    check_depth(body)
-    return found
 
 
 def check_depth(body: bytes) -> None:
