@@ -15,7 +15,8 @@ MAX_DEPTH = 64
 
 _object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A string, closed or not: one that is not must not be looked for again from each of its escaped quotes."""
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 

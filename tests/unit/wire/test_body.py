@@ -216,3 +216,9 @@ def test_reading_never_does_worse_than_refuse(value: dict[str, Any]) -> None:
                 body.read(found, name, kind)  # type: ignore[arg-type]
             except InvalidRequest as error:
                 assert (error.param or "").startswith(name)
+
+
+@pytest.mark.parametrize("piece", [b'\\"', b'a\\"', b'"', b"\\", b"[", b'["'])
+def test_the_depth_of_nonsense_is_found_in_linear_time(piece: bytes) -> None:
+    with pytest.raises(InvalidJson):
+        body.decode(b'{"a": "' + b"[" * 65 + piece * (4_000_000 // len(piece)))
