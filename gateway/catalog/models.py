@@ -19,6 +19,7 @@ from gateway.types import Account, Candidate, Kind, ModelCard
 from gateway.upstreams.base import OPERATION_OF, Upstream
 
 LIST_SECONDS = 600.0
+LONGEST_NAME = 256
 KINDS: tuple[Kind, ...] = get_args(Kind)
 AUTO = frozenset({"", "auto"})
 
@@ -74,6 +75,8 @@ class Catalog:
         return found
 
     def _resolve(self, model: str, kind: Kind | None, inputs: bool, fallback: bool) -> Resolved:
+        if len(model) > LONGEST_NAME:  # names are remembered, and a stand-in would take any
+            raise self._unknown(model)
         name = self.aliases.get(model, model)
         if name in AUTO:
             kind = kind or "t2t"

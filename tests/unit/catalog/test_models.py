@@ -150,6 +150,13 @@ def test_an_unknown_model_is_told_so_shortly() -> None:
     assert error.advice == "GET /v1/models lists what there is"
 
 
+def test_a_name_that_nobody_could_mean_is_not_even_offered_to_who_takes_any() -> None:
+    found = catalog(StandIn("any", adopts="x"))
+    assert len(where(found, "x" * 256)) == 1
+    assert refused(found, "x" * 257).code == "model_not_found"
+    assert len(found._resolved) == 1
+
+
 def test_a_model_that_cannot_is_told_with_those_that_can() -> None:
     found = catalog(Shelf("one", card("m"), *(card(f"draws-{number}", "t2i") for number in range(5))))
     error = refused(found, "m", "t2i")
