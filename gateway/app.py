@@ -23,7 +23,7 @@ from gateway.accounts.roster import Configured
 from gateway.assets.ingest import Ingest
 from gateway.assets.inputs import Inputs
 from gateway.catalog.models import Catalog, Source, stanza_card
-from gateway.config import Config, load
+from gateway.config import Config, KeyConfig, load
 from gateway.conversations import Conversations
 from gateway.db.engine import Database
 from gateway.db.migrate import migrate
@@ -40,6 +40,7 @@ from gateway.storage import Storage
 from gateway.tasks.poller import Poller
 from gateway.tasks.store import Store
 from gateway.tasks.tasks import Tasks
+from gateway.types import Webhook
 from gateway.usage import Meter
 
 RESULT_MAX = 512 * 1024 * 1024
@@ -107,7 +108,7 @@ def _wire(
     return House(
         config=config,
         drain=drain,
-        keyring=Keyring(KeySpec.of(key.name, key.key.get_secret_value(), key.role) for key in config.access.keys),
+        keyring=Keyring(_key(key) for key in config.access.keys),
         http=http,
         database=database,
         storage=storage,
@@ -123,6 +124,11 @@ def _wire(
         started=time.time(),
         sandbox=all(one.upstream.stand_in for one in found),
     )
+
+
+def _key(key: KeyConfig) -> KeySpec:
+    webhook = Webhook(key.webhook_url, key.webhook_events) if key.webhook_url else None
+    return KeySpec.of(key.name, key.key.get_secret_value(), key.role, webhook)
 
 
 def _catalog(config: Config, found: list[Configured]) -> Catalog:

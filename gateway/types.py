@@ -48,7 +48,7 @@ class ChatRef(msgspec.Struct, frozen=True):
     parent_id: str | None = None
 
 
-class ChatRequest(msgspec.Struct, frozen=True):
+class ChatRequest(msgspec.Struct, frozen=True, tag="chat"):
     """Text from messages. Keeps the caller's whole body: an upstream of the same dialect gets every field."""
 
     model: str
@@ -93,6 +93,8 @@ class VideoRequest(msgspec.Struct, frozen=True, tag="video"):
     inputs: tuple[Input, ...] = ()
     params: dict[str, Any] = {}
     hints: dict[str, str] = {}
+    mark: int = 0
+    """A number of 31 random bits, the task's own: what an upstream carries along, its job can be found again by."""
 
 
 class SpeechRequest(msgspec.Struct, frozen=True, tag="speech"):
@@ -126,6 +128,8 @@ class MusicRequest(msgspec.Struct, frozen=True, tag="music"):
 
 
 MediaRequest = ImageRequest | VideoRequest | SpeechRequest | MusicRequest
+TaskRequest = MediaRequest | ChatRequest
+"""What a task can be asked for; each carries its `type`, by which a stored one is read back."""
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True):
@@ -361,6 +365,16 @@ class Candidate:
     card: ModelCard
 
 
+WebhookEvent = Literal["task.running", "task.succeeded", "task.failed", "task.cancelled", "task.expired"]
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """Where the caller wants to hear of its tasks."""
+
+    url: str
+    events: tuple[WebhookEvent, ...] = ("task.succeeded", "task.failed", "task.cancelled", "task.expired")
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who a key proved to be."""
@@ -369,6 +383,8 @@ class Principal:
     """Owner of what it makes."""
     name: str
     role: Literal["admin", "developer", "viewer"] = "developer"
+    webhook: Webhook | None = None
+    """Told of its tasks that name no webhook of their own."""
 
 
 class UsageRecord(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from hmac import compare_digest
 from typing import Final, Literal, Self
 
 from gateway.errors import ConfigError, Unauthorized
-from gateway.types import Principal
+from gateway.types import Principal, Webhook
 
 Role = Literal["admin", "developer", "viewer"]
 
@@ -36,22 +36,23 @@ class KeySpec:
     name: str
     secret_sha256: bytes = field(repr=False)
     role: Role = "developer"
+    webhook: Webhook | None = None
 
     @classmethod
-    def of(cls, name: str, key: str, role: Role = "developer") -> Self:
+    def of(cls, name: str, key: str, role: Role = "developer", webhook: Webhook | None = None) -> Self:
         """From the key itself. Raises ConfigError for a key that no header could ever carry."""
         secret = key.encode()
         if not secret or len(secret) > LONGEST_KEY or not key.isprintable() or " " in key:
             raise ConfigError(
                 f"API key {name!r}: must be 1 to {LONGEST_KEY} bytes without spaces or control characters"
             )
-        return cls(name, hashlib.sha256(secret).digest(), role)
+        return cls(name, hashlib.sha256(secret).digest(), role, webhook)
 
     @property
     def principal(self) -> Principal:
         """Its id stays the same over restarts and renamings, and tells nothing about the key."""
         owner = hashlib.sha256(b"mediagate principal\0" + self.secret_sha256).hexdigest()[:16]
-        return Principal(owner, self.name, self.role)
+        return Principal(owner, self.name, self.role, self.webhook)
 
 
 class Keyring:

@@ -16,6 +16,7 @@ from gateway.config.tree import (
     TasksConfig,
     TimeoutsConfig,
     UpstreamConfig,
+    WebhooksConfig,
 )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "TasksConfig",
     "TimeoutsConfig",
     "UpstreamConfig",
+    "WebhooksConfig",
     "load",
     "read_options",
 ]

@@ -20,6 +20,8 @@ OVERRIDES: Final[Mapping[str, tuple[str, ...]]] = {
     "GATEWAY_PUBLIC_URL": ("server", "public_url"),
     "GATEWAY_DATA_DIR": ("data_dir",),
     "DATABASE_URL": ("database_url",),
+    "REDIS_URL": ("redis_url",),
+    "GATEWAY_BACKGROUND": ("tasks", "background"),
     "STORAGE_URL": ("storage", "url"),
     "GATEWAY_MASTER_KEY": ("master_key",),
 }

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from gateway.types import Kind
+from gateway.types import Kind, WebhookEvent
 
 KIND_SYNONYMS: Final[Mapping[str, Kind]] = {
     "text_to_text": "t2t",
@@ -44,6 +44,7 @@ PLACEHOLDERS: Final = frozenset(
 )
 """Keys that stand in many an example, and so protect nothing."""
 
+LONGEST_WEBHOOK_URL: Final = 2048
 FEWEST_KEY_CHARACTERS: Final = 8
 FEWEST_MASTER_KEY_CHARACTERS: Final = 32
 FEWEST_DISTINCT_IN_KEY: Final = 4
@@ -92,6 +93,22 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _webhook_url(value: str) -> str:
+    parts = urlsplit(value)
+    _ = parts.port
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
+        raise ValueError
+    if len(value) > LONGEST_WEBHOOK_URL or any(character.isspace() for character in value):
+        raise ValueError
+    return value
+
+
+def _origin(value: str) -> str:
+    if urlsplit(value).path:
+        raise ValueError
+    return value.lower()
+
+
 def _directory(path: Path, info: ValidationInfo) -> Path:
     if path.parts[:1] == ("~",):
         raise fault("must be a path without ~; write ${HOME} in its place")
@@ -105,6 +122,12 @@ def _database_url(value: str, info: ValidationInfo) -> str:
     if scheme in ("sqlite", "sqlite+aiosqlite") and rest.startswith("/") and rest[1:] not in ("", ":memory:"):
         return f"sqlite+aiosqlite:///{_directory(Path(rest[1:]), info)}"
     raise fault("must begin with postgresql:// or be sqlite:///<path of a file>")
+
+
+def _redis_url(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://", "unix://")) or len(value.partition("://")[2]) == 0:
+        raise fault("must begin with redis://, rediss:// or unix://")
+    return value
 
 
 def _storage_url(value: str) -> str:
@@ -172,6 +195,12 @@ KindName = Annotated[Kind, BeforeValidator(_kind), must_be(f"one of {', '.join(g
 HttpUrl = Annotated[
     str, AfterValidator(_http_url), must_be("a URL that begins with http:// or https:// and has no query", shown=False)
 ]
+WebhookUrl = Annotated[
+    str, AfterValidator(_webhook_url), must_be("a URL that begins with http:// or https://", shown=False)
+]
+Origin = Annotated[HttpUrl, AfterValidator(_origin), must_be("scheme, host and port only, like http://10.0.0.5:8080")]
+EventName = Annotated[WebhookEvent, must_be(f"one of {', '.join(get_args(WebhookEvent))}")]
+RedisUrl = Annotated[str, must_be("a URL", shown=False), AfterValidator(_redis_url)]
 Directory = Annotated[Path, must_be("the path of a folder"), AfterValidator(_directory)]
 DatabaseUrl = Annotated[str, must_be("a URL", shown=False), AfterValidator(_database_url)]
 StorageUrl = Annotated[str, must_be("a URL", shown=False), AfterValidator(_storage_url)]

@@ -14,6 +14,7 @@ from gateway.config.rules import (
     Credential,
     DatabaseUrl,
     Directory,
+    EventName,
     Flag,
     HeaderBytes,
     Host,
@@ -22,18 +23,22 @@ from gateway.config.rules import (
     LinkSeconds,
     MasterKey,
     Name,
+    Origin,
     Port,
     Quota,
+    RedisUrl,
     Seconds,
     SecondsOrNone,
     StorageUrl,
     Text,
+    WebhookUrl,
     Weight,
     Whole,
     base_path,
     fault,
     must_be,
 )
+from gateway.types import Webhook
 
 
 class Section(BaseModel):
@@ -86,6 +91,9 @@ class KeyConfig(Section):
     name: Name
     key: CallerKey
     role: Annotated[Literal["admin", "developer", "viewer"], must_be("one of admin, developer, viewer")] = "developer"
+    webhook_url: WebhookUrl | None = Field(default=None, repr=False)
+    """Told of its tasks that name no webhook of their own."""
+    webhook_events: tuple[EventName, ...] = Webhook("").events
 
 
 class AccessConfig(Section):
@@ -180,6 +188,15 @@ class TasksConfig(Section):
     """How long a request waits for its result before it is told to come back."""
     deadline: Seconds = 1800
     """How long a job may take before its task is expired."""
+    background: Flag = True
+    """Whether tasks advance by themselves. False: only when asked about, and by /internal/tick."""
+
+
+class WebhooksConfig(Section):
+    """Telling callers of their tasks."""
+
+    trusted_origins: tuple[Origin, ...] = ()
+    """Receivers that need not be public, as `http://10.0.0.5:8080`."""
 
 
 class TimeoutsConfig(Section):
@@ -227,6 +244,8 @@ class Config(Section):
     """Absolute. Where the database and the objects live unless their URLs say otherwise."""
     database_url: DatabaseUrl = Field(default="", repr=False)
     """`sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`. Default: `<data_dir>/mediagate.db`."""
+    redis_url: RedisUrl | None = Field(default=None, repr=False)
+    """What replicas tell each other by. None: they look into the database."""
     storage: StorageConfig = StorageConfig()
     access: AccessConfig = AccessConfig()
     master_key: MasterKey | None = None
@@ -234,6 +253,7 @@ class Config(Section):
     upstreams: tuple[UpstreamConfig, ...] = ()
     models: ModelsConfig = ModelsConfig()
     tasks: TasksConfig = TasksConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
     timeouts: TimeoutsConfig = TimeoutsConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()

@@ -17,7 +17,9 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -89,8 +91,13 @@ tasks = Table(
     Column("polls", Integer, nullable=False, server_default=text("0")),
     _text("native"),
     Column("cancel_requested", Boolean, nullable=False, server_default=false()),
+    Column("version", Integer, nullable=False, server_default=text("0")),  # of the row: one more with every change
+    _text("answer", nullable=True),
+    _json("metadata", nullable=True),
+    _json("webhook", nullable=True),
     Index(None, "state", "next_poll_at"),
     Index(None, "owner", "created_at"),
+    Index(None, "account_id", "state"),
 )
 """Long work. A row is written before the upstream is asked, and is the job engine itself: claimed, leased, fenced."""
 
@@ -149,6 +156,83 @@ files = Table(
     Index(None, "owner", "created_at"),
 )
 """What callers uploaded. `key` is the name in object storage."""
+
+requests = Table(
+    "requests",
+    metadata,
+    _text("owner"),
+    _text("key"),
+    _text("fingerprint"),
+    _text("task_id", nullable=True),
+    _text("state"),
+    Column("status", Integer, nullable=True),
+    _json("headers", nullable=True),
+    Column("body", LargeBinary, nullable=True),
+    _text("body_key", nullable=True),
+    _text("lease_owner", nullable=True),
+    Column("lease_until", Double, nullable=False, server_default=text("0")),
+    _time("created_at"),
+    _time("expires_at"),
+    PrimaryKeyConstraint("owner", "key"),
+    Index(None, "expires_at"),
+)
+"""Generation requests that may come again, by the caller's key for them (`Idempotency-Key`) or by what they say.
+
+`state`: `running` while an answer is being made, by the process that holds the lease; `done` once it is kept, in `body`
+or, where it is large, in storage by `body_key`. A request that makes a task has `task_id` and is `done` at once.
+"""
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _id(),
+    _text("owner"),
+    _text("task_id"),
+    _text("type"),
+    _text("url"),
+    Column("sequence", Integer, nullable=False),
+    _text("state"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    _time("next_at"),
+    _text("lease_owner", nullable=True),
+    Column("lease_until", Double, nullable=False, server_default=text("0")),
+    Column("status", Integer, nullable=True),
+    _text("error", nullable=True),
+    _time("created_at"),
+    _time("finished_at", nullable=True),
+    Index(None, "state", "next_at"),
+    Index(None, "owner", "created_at"),
+    Index(None, "task_id"),
+)
+"""The outbox of webhooks: written with the change they tell of, delivered until acknowledged. `id` is `webhook-id`.
+
+`state`: `pending`, `delivered`, `failed` (given up) or `disabled` (the destination said it is gone). `status` and
+`error` are of the last attempt; `sequence` is the task's version.
+"""
+
+destinations = Table(
+    "destinations",
+    metadata,
+    _id(),
+    _text("owner"),
+    _text("url"),
+    _time("disabled_at", nullable=True),
+    _text("reason", nullable=True),
+    _time("created_at"),
+    UniqueConstraint("owner", "url"),
+)
+"""Where webhooks go, once something is to be remembered of it: that it wants no more."""
+
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    _text("owner"),
+    Column("generation", Integer, nullable=False),
+    _time("created_at"),
+    _time("expires_at", nullable=True),
+    PrimaryKeyConstraint("owner", "generation"),
+)
+"""Which secrets sign an owner's webhooks. The secrets themselves are derived, so nothing here can leak one."""
 
 file_copies = Table(
     "file_copies",

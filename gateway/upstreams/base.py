@@ -8,7 +8,7 @@ of `gateway.errors`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from functools import cache
 from typing import ClassVar, Literal, get_args
 
@@ -44,6 +44,8 @@ Operation = Literal[
     "transcribe",
     "submit",
     "poll",
+    "poll_many",
+    "find",
     "cancel",
     "upload",
     "fetch",
@@ -93,7 +95,13 @@ class Upstream:
     reads_headers: ClassVar[tuple[str, ...]] = ()
     """Lower-case request headers handed to it in `request.hints`."""
     poll_interval: ClassVar[float | None] = None
-    """Seconds between polls of a job; None: the configured default."""
+    """Seconds between polls of a young job; None: the configured default."""
+    poll_interval_old: ClassVar[float | None] = None
+    """Seconds between polls of a job that is minutes old; None: as for a young one."""
+    polls_per_second: ClassVar[float | None] = None
+    """Poll calls that one account may make; None: as many as are due."""
+    poll_batch: ClassVar[int] = 1
+    """Jobs that one `poll_many` may ask for."""
     deadline: ClassVar[float | None] = None
     """Seconds a job may take; None: the configured default."""
     options_model: ClassVar[type[Options]] = Options
@@ -149,6 +157,21 @@ class Upstream:
     async def poll(self, job: Job, account: Account) -> JobUpdate:
         """How the job stands. Raises JobLost where the upstream does not know it (any more)."""
         raise self._cannot("make videos")
+
+    async def poll_many(self, jobs: Sequence[Job], account: Account) -> Mapping[str, JobUpdate]:
+        """How several jobs stand, by job id, in one call. One that the answer leaves out is polled by itself."""
+        raise self._cannot("make videos")
+
+    async def find(self, request: VideoRequest, since: float, account: Account) -> Job | None:
+        """The job that a `submit` made whose answer was lost; None while the upstream shows none that surely is it.
+
+        `since`: Unix seconds before which it cannot have been made. Nothing may be made by asking.
+        """
+        raise self._cannot("find jobs")
+
+    def allowance(self, request: VideoRequest) -> float | None:
+        """Seconds the job for this request may take; None: the configured default."""
+        return self.deadline
 
     async def cancel(self, job: Job, account: Account) -> bool:
         """Ask the upstream to stop; True when it confirmed."""
