@@ -17,11 +17,12 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, event, exc, make_url
+from sqlalchemy import URL, ColumnElement, Connection, event, exc, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from gateway.db.clock import Clock, server_time, told_time
 from gateway.db.lockfile import LockFile
 from gateway.errors import ConfigError, DatabaseUnavailable
 
@@ -52,6 +53,20 @@ class Database:
         self._engine: AsyncEngine | None = None
         self._turn = asyncio.Lock() if self._file else None
         self._holder: asyncio.Task[Any] | None = None
+        self._clock = Clock()
+
+    def now(self) -> float:
+        """Unix seconds by the database's clock."""
+        return self._clock.now()
+
+    def now_sql(self) -> ColumnElement[float]:
+        """The same inside a statement. Where it decides who holds what, return it too and call `now_seen` with it."""
+        return told_time(self.now()) if self._file else server_time()
+
+    def now_seen(self, moment: float) -> None:
+        """Go by what the database told of its clock."""
+        if not self._file:
+            self._clock.seen(moment)
 
     async def start(self) -> None:
         """Open it. Raises ConfigError where that cannot work as configured, DatabaseUnavailable where it may later."""
@@ -61,7 +76,7 @@ class Database:
         self._engine = open_engine(self.url)
         try:
             async with self.read() as connection:
-                await connection.exec_driver_sql("SELECT 1")
+                self.now_seen((await connection.execute(select(self.now_sql()))).scalar_one())
         except DatabaseUnavailable as error:
             await self.close()
             if self._file:
