@@ -24,6 +24,7 @@ app = typer.Typer(
 
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on. Default: HOST, then the config.")]
 PortOption = Annotated[int | None, typer.Option(help="Port to listen on. Default: PORT, then the config.")]
+ToOption = Annotated[str | None, typer.Option("--to", help="An older schema. What it has no room for is forgotten.")]
 InsecureOption = Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without API keys.")]
 
 
@@ -74,13 +75,14 @@ def check() -> None:
 
 
 @app.command()
-def migrate() -> None:
-    """Bring the database's schema up to date. `serve` does it by itself."""
-    from gateway.db.migrate import migrate as bring_up
+def migrate(to: ToOption = None) -> None:
+    """Bring the database's schema up to date; `serve` does it by itself. With --to, back: stop every gateway first."""
+    from gateway.db.migrate import HEAD
+    from gateway.db.migrate import migrate as bring
 
     config = _config(os.environ)
-    _told(lambda: asyncio.run(bring_up(config.database_url)))
-    print("the schema is up to date")
+    _told(lambda: asyncio.run(bring(config.database_url, HEAD if to is None else to)))
+    print("the schema is up to date" if to is None else f"the schema is {to}")
 
 
 @app.command()

@@ -92,7 +92,8 @@ class Database:
         engine, self._engine = self._engine, None
         try:
             if engine is not None:
-                await to_the_end(engine.dispose())
+                async with self._last():
+                    await to_the_end(engine.dispose())
         finally:
             if self._lock_file:
                 self._lock_file.release()
@@ -123,7 +124,9 @@ class Database:
             raise DatabaseUnavailable(detail="not open")
         over = asyncio.get_running_loop().time() + WAIT_SECONDS
         async with self._one_at_a_time(over):
-            connection = self._engine.connect()
+            if (engine := self._engine) is None:
+                raise DatabaseUnavailable(detail="closed")
+            connection = engine.connect()
             try:
                 with _translated(OSError, TimeoutError):
                     await connection.start()
@@ -134,6 +137,22 @@ class Database:
             finally:
                 if connection.sync_connection is not None:
                     await to_the_end(connection.close())
+
+    @asynccontextmanager
+    async def _last(self) -> AsyncGenerator[None]:
+        """After the transaction that is under way, if it ends in time."""
+        if self._turn is None or self._holder is asyncio.current_task():
+            yield
+            return
+        ours = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_SECONDS):
+                ours = await self._turn.acquire()
+        try:
+            yield
+        finally:
+            if ours:
+                self._turn.release()
 
     @asynccontextmanager
     async def _one_at_a_time(self, over: float) -> AsyncGenerator[None]:

@@ -1,9 +1,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,35 +10,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, inspect, make_url, select, text
 
-from gateway.db.engine import Database, open_engine
+from gateway.db.engine import open_engine
 from gateway.db.migrate import HEAD, MIGRATIONS, REVISIONS, migrate, needs_migration, upgrade
 from gateway.db.tables import metadata, settings
 from gateway.errors import ConfigError
+from tests.unit.db.looks import execute, look, opened
 
 pytestmark = pytest.mark.anyio
-
-Seen = TypeVar("Seen")
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
-    await database.start()
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-async def execute(url: str, *statements: str) -> None:
-    async with opened(url) as database, database.write() as connection:
-        for statement in statements:
-            await connection.execute(text(statement))
-
-
-async def look(url: str, at: Callable[[Connection], Seen]) -> Seen:
-    async with opened(url) as database, database.read() as connection:
-        return await connection.run_sync(at)
 
 
 def differences(connection: Connection) -> list[Any]:

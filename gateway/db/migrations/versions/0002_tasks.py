@@ -8,11 +8,11 @@ down_revision = "0001_spine"
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("tasks") as tasks:
-        tasks.add_column(sa.Column("version", sa.Integer(), nullable=False, server_default=sa.text("0")))
-        tasks.add_column(sa.Column("answer", sa.Text(), nullable=True))
-        tasks.add_column(sa.Column("metadata", sa.Text(), nullable=True))
-        tasks.add_column(sa.Column("webhook", sa.Text(), nullable=True))
+    # One by one, as both databases can: no batch, which would copy the table on SQLite.
+    op.add_column("tasks", sa.Column("version", sa.Integer(), nullable=False, server_default=sa.text("0")))
+    op.add_column("tasks", sa.Column("answer", sa.Text(), nullable=True))
+    op.add_column("tasks", sa.Column("metadata", sa.Text(), nullable=True))
+    op.add_column("tasks", sa.Column("webhook", sa.Text(), nullable=True))
     op.create_index("ix_tasks_account_id_state", "tasks", ["account_id", "state"])
     op.create_table(
         "requests",
@@ -76,9 +76,22 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    _leave_what_can_be_read()
     for table in ("webhook_secrets", "destinations", "deliveries", "requests"):
         op.drop_table(table)
     op.drop_index("ix_tasks_account_id_state", "tasks")
-    with op.batch_alter_table("tasks") as tasks:
-        for column in ("webhook", "metadata", "answer", "version"):
-            tasks.drop_column(column)
+    for column in ("webhook", "metadata", "answer", "version"):
+        op.drop_column("tasks", column)
+
+
+def _leave_what_can_be_read() -> None:
+    """Before this schema all tasks were videos, entered with their outputs at once, and asked for unless they said
+    `submitting`: what is not like that goes, or becomes so. What was made stays in the library."""
+    tasks = sa.table("tasks", sa.column("id"), sa.column("kind"), sa.column("state"), sa.column("job"))
+    outputs = sa.table("outputs", sa.column("task_id"))
+    video = tasks.c.kind.in_(("t2v", "i2v", "flf2v", "ref2v"))
+    final = tasks.c.state.in_(("succeeded", "failed", "cancelled", "expired"))
+    op.execute(outputs.delete().where(outputs.c.task_id.in_(sa.select(tasks.c.id).where(~(video & final)))))
+    op.execute(tasks.delete().where(~video))
+    asked = (tasks.c.state == "submit_unknown") | ((tasks.c.state == "running") & tasks.c.job.is_(None))
+    op.execute(tasks.update().where(asked).values(state="submitting"))
