@@ -11,23 +11,26 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import io
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import HTTPStore, LocalStore, from_url
 
-from gateway.errors import ConfigError, NotFound, StorageUnavailable
+from gateway.errors import ConfigError, GatewayError, NotFound, StorageUnavailable
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
     from obstore.store import ObjectStore
 
 KEY_BYTES = 512
@@ -38,11 +41,15 @@ WAIT = 60.0
 """Seconds one step (a part sent, a chunk read, a question asked) may take."""
 WHOLE_WAIT = 300.0
 """Seconds an object that is already in memory may take to be stored."""
+LEFTOVER_SECONDS = 3600.0
+"""An upload to a local store that nobody wrote to for so long is dead: each of its steps may take `WAIT` only."""
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _STATUS = re.compile(r"status code: (\d{3}(?: [A-Z][a-z]+)*)")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _OS_ERROR = re.compile(r"os error (\d+)")
+_UNDER_WAY = re.compile(r".+#\d+")
+"""How a local store names a file that it has not renamed yet."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 _CHECK_KEY, _CHECK_BYTES = "health/check", b"ok"
@@ -148,7 +155,10 @@ class Storage:
         try:
             async for chunk in chunks:
                 size += len(chunk)
-                digest.update(chunk)
+                if len(chunk) > READ_BYTES:
+                    await asyncio.to_thread(digest.update, chunk)
+                else:
+                    digest.update(chunk)
                 async with _border(WAIT, writing=True):
                     await writer.write(chunk)
             async with _border(WHOLE_WAIT, writing=True):
@@ -186,6 +196,25 @@ class Storage:
                 return
             yield chunk
 
+    @contextmanager
+    def reading(self, key: str, size: int, *, seconds: float = WAIT) -> Iterator[BinaryIO]:
+        """The object as a file that can be sought in, read by ranges. It blocks: for a thread, `seconds` in all.
+
+        Who reads it sees an end where the store fails, since readers of media print what they are thrown or take it
+        for damage; the failure itself (NotFound, StorageUnavailable) comes when the block ends.
+        """
+        if not valid_key(key) or not self._is_plain(key):
+            raise NotFound("There is no such file.")
+        ranges = _Ranges(self._store, key, size, time.monotonic() + seconds)
+        try:
+            yield cast("BinaryIO", io.BufferedReader(ranges, READ_BYTES))
+        except Exception as exc:
+            if ranges.failure is None:
+                raise
+            raise ranges.failure from exc
+        if ranges.failure is not None:
+            raise ranges.failure
+
     async def head(self, key: str) -> ObjectInfo | None:
         """What the store knows of the object, or None if it is not there."""
         if not valid_key(key) or not await self._plain(key):
@@ -209,6 +238,10 @@ class Storage:
         except NotFound:
             return
 
+    async def sweep(self) -> int:
+        """Remove what uploads left on a local disk whose process was killed; how many. A cloud has rules for that."""
+        return 0 if self._root is None else await asyncio.to_thread(_swept, self._root)
+
     async def check(self) -> None:
         """Write, read back and compare a few bytes. StorageUnavailable says what is wrong."""
         await self.put(_CHECK_KEY, _CHECK_BYTES, mime="text/plain")
@@ -221,10 +254,13 @@ class Storage:
 
     async def _plain(self, key: str) -> bool:
         """Whether no link leads from the key to another place: a local store follows links."""
+        return self._root is None or await asyncio.to_thread(self._is_plain, key)
+
+    def _is_plain(self, key: str) -> bool:
         if self._root is None:
             return True
         path = os.path.join(self._root, key)  # noqa: PTH118 (compared as text)
-        return await asyncio.to_thread(os.path.realpath, path) == path
+        return os.path.realpath(path) == path
 
 
 def object_key(folder: Folder, model: str, when: float, digest: str, extension: str) -> str:
@@ -244,12 +280,64 @@ def valid_key(key: str) -> bool:
     return len(key) <= KEY_BYTES and ".." not in key and _KEY.fullmatch(key) is not None
 
 
+class _Ranges(io.RawIOBase):
+    """An object by ranges. After a failure it is at its end, and `failure` says why."""
+
+    def __init__(self, store: ObjectStore, key: str, size: int, over: float) -> None:
+        self._store = store
+        self._key = key
+        self._size = size
+        self._over = over
+        """On the monotonic clock."""
+        self._at = 0
+        self.failure: GatewayError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence])
+        return self._at
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        length = min(len(view), self._size - self._at)
+        if length <= 0 or self.failure is not None:
+            return 0
+        try:
+            found = self._range(length)
+        except GatewayError as error:
+            self.failure = error
+            return 0
+        view[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+    def _range(self, length: int) -> memoryview:
+        if time.monotonic() > self._over:
+            raise StorageUnavailable("The object storage did not give an object back in time.")
+        with _translated():
+            return memoryview(obstore.get_range(self._store, self._key, start=self._at, length=length))
+
+
 @asynccontextmanager
 async def _border(seconds: float, *, writing: bool = False) -> AsyncIterator[None]:
     """One step at the store, limited in time; its errors become ours."""
-    try:
+    with _translated(writing=writing):
         async with asyncio.timeout(seconds):
             yield
+
+
+@contextmanager
+def _translated(*, writing: bool = False) -> Iterator[None]:
+    try:
+        yield
     except TimeoutError as exc:
         raise StorageUnavailable("The object storage did not answer in time.") from exc
     except FileNotFoundError as exc:
@@ -285,6 +373,16 @@ def _reason(exc: Exception) -> str:
     told = [found[1] for pattern in (_STATUS, _CODE) if (found := pattern.search(str(exc)))]
     number = _os_error(exc)
     return ", ".join(told + ([os.strerror(number)] if number is not None else [])) or type(exc).__name__
+
+
+def _swept(root: Path) -> int:
+    over, removed = time.time() - LEFTOVER_SECONDS, 0
+    for path in root.rglob("*#*"):
+        with suppress(FileNotFoundError):
+            if _UNDER_WAY.fullmatch(path.name) and path.is_file() and path.lstat().st_mtime < over:
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def _sync(path: Path) -> None:

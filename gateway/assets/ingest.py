@@ -1,27 +1,33 @@
 """Bringing upstream media into our storage: nothing counts as made before its bytes are here and look like it.
 
-Evidence: magic bytes of the right family, size above zero, dimensions or duration as read from the bytes.
+Results that an answer needs are kept from memory; those of tasks are streamed from the upstream into storage, and are
+looked at there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import binascii
 import hashlib
 import secrets
-import time
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from functools import partial
 
-from sqlalchemy import insert
-
-from gateway.assets.media import Dimensions, MediaType, measured, sniff
+from gateway.assets import download
+from gateway.assets.download import incoming, tried
+from gateway.assets.evidence import evidence, known_as
+from gateway.assets.library import Kept as Kept
+from gateway.assets.library import Library
+from gateway.assets.library import Origin as Origin
+from gateway.assets.media import HEAD_BYTES, MEASURE_WAIT, Dimensions, MediaType
 from gateway.db.engine import Database
-from gateway.db.tables import assets
-from gateway.errors import GatewayError, ResultUnavailable
+from gateway.errors import ResultUnavailable, StorageUnavailable, Unavailable
 from gateway.http import Outbound
-from gateway.storage import Folder, Storage, object_key
-from gateway.types import Account, Kind, Media, MediaFamily
-from gateway.upstreams.base import Upstream
+from gateway.storage import Folder, Storage, Stored, object_key
+from gateway.types import Media, MediaFamily
 
 FOLDERS: dict[MediaFamily, Folder] = {
     "image": "images",
@@ -30,24 +36,8 @@ FOLDERS: dict[MediaFamily, Folder] = {
     "text": "text",
     "document": "text",
 }
-RAW_SAMPLES = MediaType("audio/pcm", "pcm", "audio")
-ATTEMPTS = 3
-RETRY_SECONDS = 0.5
-UNFETCHED = "the upstream's result could not be fetched"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where media come from and whose they are."""
-
-    owner: str
-    kind: Kind
-    model: str
-    upstream: Upstream
-    account: Account
-    prompt: str = ""
-    task_id: str | None = None
-    source_module: str = "api"
+AT_ONCE = 16
+"""Results that are streamed in at a time, some 15 MB of memory each. Others wait their turn, DOWNLOAD_SECONDS each."""
 
 
 class Ingest:
@@ -55,126 +45,156 @@ class Ingest:
         self.storage = storage
         self.http = http
         self.database = database
+        self.library = Library(database)
         self.limit = limit
         """Bytes a result may have."""
+        self._hands = asyncio.Semaphore(AT_ONCE)
 
     async def keep(self, media: Media, origin: Origin) -> Media:
         """Store media and enter it in the library. Returns it with `key`, `asset_id`, `data` and true measures.
 
         Raises ResultUnavailable where there are no such bytes or they are not what they should be.
         """
-        data = await self._bytes(media, origin)
-        found, size = await _evidence(data, media)
-        sha256 = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
-        now = time.time()
+        data = await _in_memory(media)
+        if data is None:
+            data = await tried(partial(self._whole, media, origin))
+        found = known_as(data, media)
+        size = await evidence(data, found, media)
         asset_id = f"asset_{secrets.token_hex(16)}"
-        key = object_key(FOLDERS[media.family], origin.model, now, asset_id[6:], found.extension)
-        await self.storage.put(key, data, mime=found.mime)
-        await self._enter(asset_id, media, origin, found, size, key, len(data), sha256, now)
+        stored = await self.storage.put(self._key(asset_id, found, media, origin), data, mime=found.mime)
+        kept = _kept(asset_id, found, size, stored)
+        await self.library.enter(kept, media.family, origin)
         return replace(
             media,
-            mime=found.mime,
+            mime=kept.mime,
             data=data,
             b64=None,
-            width=size.width,
-            height=size.height,
-            seconds=size.seconds,
-            key=key,
-            asset_id=asset_id,
+            width=kept.width,
+            height=kept.height,
+            seconds=kept.seconds,
+            key=kept.key,
+            asset_id=kept.asset_id,
         )
 
-    async def _enter(
-        self,
-        asset_id: str,
-        media: Media,
-        origin: Origin,
-        found: MediaType,
-        size: Dimensions,
-        key: str,
-        length: int,
-        sha256: str,
-        now: float,
-    ) -> None:
-        async with self.database.write() as connection:
-            await connection.execute(
-                insert(assets).values(
-                    id=asset_id,
-                    owner=origin.owner,
-                    family=media.family,
-                    key=key,
-                    mime=found.mime,
-                    size=length,
-                    sha256=sha256,
-                    width=size.width,
-                    height=size.height,
-                    seconds=size.seconds,
-                    filename=key.rpartition("/")[2],
-                    prompt=origin.prompt,
-                    model=origin.model,
-                    upstream=origin.upstream.name,
-                    kind=origin.kind,
-                    task_id=origin.task_id,
-                    source_module=origin.source_module,
-                    created_at=now,
-                    metadata="{}",
-                )
-            )
+    async def bring(self, media: Media, origin: Origin, position: int) -> Kept:
+        """Stream a task's result into storage and enter it in the library, once however often it is asked for.
 
-    async def _bytes(self, media: Media, origin: Origin) -> bytes:
-        if media.data:
-            return media.data
-        if media.b64:
-            return await asyncio.to_thread(base64.b64decode, media.b64)
-        if not media.url:
-            raise ResultUnavailable("the upstream named no result")
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return await self._download(media, origin)
-            except GatewayError as error:
-                if attempt == ATTEMPTS or error.status < 500:
-                    raise ResultUnavailable(
-                        "the upstream's result could not be fetched", detail=error.message
-                    ) from error
-                await asyncio.sleep(RETRY_SECONDS * attempt)
-        raise AssertionError("the last attempt returns or raises")
+        Asset and key follow from task and position, so what a crash left undone is done over, not twice; what is here
+        already is not fetched again.
+        Raises ResultUnavailable where there is no such result or it is not what it should be (ResultExpired where
+        another URL may have it): then nothing of it is left. StorageUnavailable, DatabaseUnavailable: not now.
+        """
+        asset_id = asset_id_of(origin.task_id, position)
+        if (here := await self._here(asset_id)) is not None:
+            return here
+        found, stored = await self._stored(asset_id, media, origin)
+        size = await self._proven(asset_id, found, stored, media)
+        kept = _kept(asset_id, found, size, stored)
+        before = await self.library.enter(kept, media.family, origin)
+        if before is not None and before != kept.key:
+            await self.storage.delete(before)
+        return kept
 
-    async def _download(self, media: Media, origin: Origin) -> bytes:
-        assert media.url is not None
-        if "fetch" in origin.upstream.operations():
-            return await self._gathered(media, origin)
-        answer = await self.http.download(media.url, trusted=origin.account.base_url)
+    async def forget(self, task_id: str, owner: str) -> int:
+        """Delete what a task made, objects first. Returns how many assets there were."""
+        keys = await self.library.keys(task_id, owner)
+        for key in keys.values():
+            await self.storage.delete(key)
+        return await self.library.remove(keys)
+
+    # --- a result of a task ---
+
+    async def _here(self, asset_id: str) -> Kept | None:
+        """The asset, if both its row and its object are there."""
+        kept = await self.library.find(asset_id)
+        info = await self.storage.head(kept.key) if kept is not None else None
+        return kept if kept is not None and info is not None and info.size == kept.size else None
+
+    async def _stored(self, asset_id: str, media: Media, origin: Origin) -> tuple[MediaType, Stored]:
+        data = await _in_memory(media)
+        if data is not None:
+            found = known_as(data, media)
+            return found, await self.storage.put(self._key(asset_id, found, media, origin), data, mime=found.mime)
+        limit = download.DOWNLOAD_SECONDS
         try:
-            if answer.status != 200:
-                raise ResultUnavailable(f"the upstream's result answered with status {answer.status}")
-            return await answer.read(self.limit)
-        finally:
-            answer.close()
+            async with self._hands, asyncio.timeout(limit):
+                streamed = partial(self._streamed, asset_id, media, origin)
+                return await tried(streamed, final=(ResultUnavailable, Unavailable))
+        except TimeoutError as exc:
+            raise ResultUnavailable(f"the upstream's result took longer than {limit:.0f} s") from exc
 
-    async def _gathered(self, media: Media, origin: Origin) -> bytes:
-        parts, size = [], 0
-        async for chunk in origin.upstream.fetch(media, origin.account):
-            size += len(chunk)
-            if size > self.limit:
-                raise ResultUnavailable(f"the upstream's result is larger than {self.limit} bytes")
-            parts.append(chunk)
-        return b"".join(parts)
+    async def _streamed(self, asset_id: str, media: Media, origin: Origin) -> tuple[MediaType, Stored]:
+        """The upload begins once the first bytes have shown what it is, and is dropped where the rest fails."""
+        async with aclosing(self._incoming(media, origin)) as chunks:
+            head = await _first(chunks)
+            found = known_as(head, media)
+            async with aclosing(_joined(head, chunks)) as body:
+                key = self._key(asset_id, found, media, origin)
+                return found, await self.storage.put(key, body, mime=found.mime)
+
+    async def _proven(self, asset_id: str, found: MediaType, stored: Stored, media: Media) -> Dimensions:
+        """What the stored object shows of itself, read where it lies. One that shows nothing is deleted."""
+        source = partial(self.storage.reading, stored.key, stored.size, seconds=MEASURE_WAIT)
+        try:
+            return await evidence(source, found, media)
+        except ResultUnavailable:
+            await self.storage.delete(stored.key)
+            await self.library.remove([asset_id])
+            raise
+        except StorageUnavailable:
+            with suppress(StorageUnavailable):
+                await self.storage.delete(stored.key)
+            raise
+
+    # --- for both ---
+
+    def _incoming(self, media: Media, origin: Origin) -> AsyncGenerator[bytes]:
+        return incoming(media, origin.upstream, origin.account, self.http, self.limit)
+
+    async def _whole(self, media: Media, origin: Origin) -> bytes:
+        async with aclosing(self._incoming(media, origin)) as chunks:
+            return b"".join([chunk async for chunk in chunks])
+
+    def _key(self, asset_id: str, found: MediaType, media: Media, origin: Origin) -> str:
+        when = self.database.now() if origin.created_at is None else origin.created_at
+        digest = asset_id.removeprefix("asset_")
+        return object_key(FOLDERS[media.family], origin.model, when, digest, found.extension)
 
 
-async def _evidence(data: bytes, media: Media) -> tuple[MediaType, Dimensions]:
-    """What the bytes are, by themselves. Only raw samples, asked for as such, show nothing and are believed."""
-    if media.family == "audio" and media.mime == RAW_SAMPLES.mime and data:
-        return RAW_SAMPLES, Dimensions()
-    found = sniff(data)
-    if found is None or found.family != media.family:
-        raise ResultUnavailable(f"the upstream's result is not {_an(media.family)}")
-    try:
-        size = await measured(data, found)
-    except GatewayError as exc:
-        raise ResultUnavailable(f"the upstream's {media.family} cannot be read") from exc
-    if media.family in ("video", "audio") and not size.seconds:
-        raise ResultUnavailable(f"the upstream's {media.family} has no length")
-    return found, size
+def asset_id_of(task_id: str | None, position: int) -> str:
+    """The asset that a task makes at that position, for all times."""
+    if task_id is None:
+        raise ValueError("only what a task makes can be brought in")
+    return f"asset_{hashlib.sha256(f'{task_id}:{position}'.encode()).hexdigest()[:32]}"
 
 
-def _an(family: str) -> str:
-    return f"{'an' if family[0] in 'aeiou' else 'a'} {family}"
+def _kept(asset_id: str, found: MediaType, size: Dimensions, stored: Stored) -> Kept:
+    return Kept(asset_id, stored.key, found.mime, stored.size, size.width, size.height, size.seconds, stored.sha256)
+
+
+async def _in_memory(media: Media) -> bytes | None:
+    """The bytes that came with the answer; None where they are to be fetched. ResultUnavailable where there is none."""
+    if media.data:
+        return media.data
+    if media.b64:
+        try:
+            return await asyncio.to_thread(base64.b64decode, media.b64)
+        except (binascii.Error, ValueError) as exc:
+            raise ResultUnavailable("the upstream's result is not valid base64") from exc
+    if not media.url:
+        raise ResultUnavailable("the upstream named no result")
+    return None
+
+
+async def _first(chunks: AsyncGenerator[bytes]) -> bytes:
+    """One byte more than are looked at, or all there are."""
+    head = b""
+    while len(head) <= HEAD_BYTES and (chunk := await anext(chunks, None)) is not None:
+        head += chunk
+    return head
+
+
+async def _joined(head: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    yield head
+    async for chunk in rest:
+        yield chunk

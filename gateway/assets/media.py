@@ -8,17 +8,19 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import filetype
 
-from gateway.errors import InvalidRequest
+from gateway.errors import GatewayError, InvalidRequest, StorageUnavailable
 from gateway.types import MediaFamily
 
 if TYPE_CHECKING:
@@ -30,6 +32,13 @@ MAX_PIXELS = 50_000_000
 MAX_FRAMES = 1_000
 MEASURE_WAIT = 30.0
 """Seconds that reading the dimensions may take."""
+HEIC_BYTES = 64 * 1024
+"""As far as HEIC tells its sizes."""
+MAX_BOXES = 64
+"""Boxes of an MP4 that are looked at for whether the file goes on to its end."""
+
+Source = bytes | Callable[[], AbstractContextManager[BinaryIO]]
+"""Bytes, or how to open what holds them: read where it must be, never whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,40 +224,50 @@ _READERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="measure")
 """Two at once: what Pillow and PyAV hold while they read is bounded so."""
 
 
-async def measured(data: bytes, media_type: MediaType) -> Dimensions:
-    """`inspect_media` off the event loop and limited in time."""
+async def measured(source: Source, media_type: MediaType) -> Dimensions:
+    """`inspect_media` off the event loop and limited in time.
+
+    Raises StorageUnavailable where it is not the bytes that take too long but where they are.
+    """
     try:
         async with asyncio.timeout(MEASURE_WAIT):
-            return await asyncio.get_running_loop().run_in_executor(_READERS, inspect_media, data, media_type)
+            return await asyncio.get_running_loop().run_in_executor(_READERS, inspect_media, source, media_type)
     except TimeoutError as exc:
+        if not isinstance(source, bytes):
+            raise StorageUnavailable("The object storage did not give an object back in time.") from exc
         raise _unreadable(media_type, "reading it takes too long") from exc
 
 
-def inspect_media(data: bytes, media_type: MediaType) -> Dimensions:
+def inspect_media(source: Source, media_type: MediaType) -> Dimensions:
     """Read the dimensions from the bytes themselves. Text and documents have none.
 
     InvalidRequest `image_too_large` for an image past 50 million pixels or 1,000 frames, and `invalid_media` for bytes
-    that cannot be read as their type.
+    that cannot be read as their type. What opening or reading the source raises of our own errors comes through.
     """
     try:
-        if media_type.mime == "image/heic":
-            return _heic(data)
-        if media_type.family == "image" and media_type.reader:
-            return _image(data, media_type.reader)
-        if media_type.family in ("video", "audio"):
-            return _playable(data, media_type.reader)
-    except InvalidRequest:
+        with BytesIO(source) if isinstance(source, bytes) else source() as file:
+            return _dimensions(file, media_type)
+    except GatewayError:
         raise
     except Exception as exc:  # on broken bytes the readers raise whatever comes
         raise _unreadable(media_type, "its content is damaged or of another type") from exc
+
+
+def _dimensions(file: BinaryIO, media_type: MediaType) -> Dimensions:
+    if media_type.mime == "image/heic":
+        return _heic(file.read(HEIC_BYTES))
+    if media_type.family == "image" and media_type.reader:
+        return _image(file, media_type.reader)
+    if media_type.family in ("video", "audio"):
+        return _playable(file, media_type)
     return Dimensions()
 
 
-def _image(data: bytes, reader: str) -> Dimensions:
+def _image(file: BinaryIO, reader: str) -> Dimensions:
     from PIL import Image
 
     try:
-        opened = Image.open(BytesIO(data), formats=(reader,))
+        opened = Image.open(file, formats=(reader,))
     except Image.DecompressionBombError as exc:
         raise _too_large() from exc
     with opened as image:
@@ -270,7 +289,7 @@ def _heic(data: bytes) -> Dimensions:
     """From the `ispe` boxes: the largest is the picture, the others are its tiles and previews."""
     sizes = [
         (int.from_bytes(data[at + 8 : at + 12], "big"), int.from_bytes(data[at + 12 : at + 16], "big"))
-        for at in (found.start() for found in re.finditer(b"ispe\0\0\0\0", data[: 64 * 1024]))
+        for at in (found.start() for found in re.finditer(b"ispe\0\0\0\0", data))
     ]
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     _refuse_huge(width, height, 1)
@@ -282,16 +301,35 @@ def _refuse_huge(width: int, height: int, frames: int) -> None:
         raise _too_large()
 
 
-def _playable(data: bytes, reader: str) -> Dimensions:
+def _playable(file: BinaryIO, media_type: MediaType) -> Dimensions:
     import av
 
+    if media_type.reader in ("mp4", "mov"):
+        _refuse_cut(file)
     # The format is given and protocols are shut, so that no playlist or reference leads to another file or host.
-    with av.open(BytesIO(data), format=reader, options={"protocol_whitelist": ""}) as container:
+    with av.open(file, format=media_type.reader, options={"protocol_whitelist": ""}) as container:
         if not container.streams.video and not container.streams.audio:
             raise ValueError("no video and no audio")
         video = next(iter(container.streams.video), None)
         seconds = _seconds(container)
         return Dimensions(video.width if video else None, video.height if video else None, seconds)
+
+
+def _refuse_cut(file: BinaryIO) -> None:
+    """ValueError where the content of an MP4 goes on past the end of the file: its headers alone would not show it."""
+    at, end = 0, file.seek(0, os.SEEK_END)
+    for _ in range(MAX_BOXES):
+        file.seek(at)
+        head = file.read(16)
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:
+            size = int.from_bytes(head[8:], "big")
+        if size < 8:  # the last box, which may go on to the end whatever that is, or no box at all
+            break
+        at += size
+        if at > end and head[4:8] in (b"mdat", b"moov", b"moof"):
+            raise ValueError("its end is missing")
+    file.seek(0)
 
 
 def _seconds(container: Any) -> float:

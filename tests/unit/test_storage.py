@@ -1,7 +1,13 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +16,16 @@ from hypothesis import strategies as st
 from obstore.exceptions import GenericError, PermissionDeniedError
 
 from gateway.errors import ConfigError, NotFound, StorageUnavailable, UpstreamTimeout
-from gateway.storage import KEY_BYTES, PART_BYTES, Storage, _unavailable, object_key, valid_key
+from gateway.storage import (
+    KEY_BYTES,
+    LEFTOVER_SECONDS,
+    PART_BYTES,
+    READ_BYTES,
+    Storage,
+    _unavailable,
+    object_key,
+    valid_key,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -135,6 +150,121 @@ async def test_a_cancelled_put_leaves_nothing_behind(local: Storage, tmp_path: P
     with pytest.raises(asyncio.CancelledError):
         await task
     assert files_below(tmp_path) == []
+
+
+# --- objects as files ---
+
+
+async def test_an_object_can_be_read_as_a_file_wherever_in_it(storage: Storage) -> None:
+    data = os.urandom(3 * READ_BYTES + 5)
+    await storage.put(KEY, data, mime="image/png")
+    with storage.reading(KEY, len(data)) as file:
+        assert file.read(10) == data[:10]
+        assert (file.seek(-5, os.SEEK_END), file.read()) == (len(data) - 5, data[-5:])
+        assert (file.seek(READ_BYTES - 3), file.read(6)) == (READ_BYTES - 3, data[READ_BYTES - 3 : READ_BYTES + 3])
+        assert (file.seek(-6, os.SEEK_CUR), file.tell()) == (READ_BYTES - 3, READ_BYTES - 3)
+        assert (file.seek(len(data) + 100), file.read(1)) == (len(data) + 100, b"")
+        file.seek(0)
+        assert file.read() == data
+
+
+async def test_a_file_that_cannot_be_read_on_is_at_its_end_and_the_block_ends_in_the_reason(storage: Storage) -> None:
+    await storage.put(KEY, b"x" * 10, mime="image/png")
+    with pytest.raises(NotFound), storage.reading(KEY, 10) as file:
+        await storage.delete(KEY)
+        assert file.read(4) == b""
+    with pytest.raises(StorageUnavailable, match="in time"), storage.reading(KEY, 10, seconds=-1) as file:
+        assert file.read(4) == b""
+
+
+async def test_the_store_s_failure_comes_before_what_the_reader_made_of_it(storage: Storage) -> None:
+    with pytest.raises(NotFound) as told, storage.reading(KEY, 10) as file:
+        assert file.read(4) == b""
+        raise ValueError("damaged")
+    assert isinstance(told.value.__cause__, ValueError)
+    await storage.put(KEY, b"x" * 10, mime="image/png")
+    with pytest.raises(ValueError, match="damaged"), storage.reading(KEY, 10):
+        raise ValueError("damaged")
+
+
+async def test_only_what_is_ours_can_be_read_as_a_file(local: Storage, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "objects" / "file.txt").symlink_to(tmp_path / "secret.txt")
+    for key in ("file.txt", "../secret.txt"):
+        with pytest.raises(NotFound), local.reading(key, 6):
+            pass
+
+
+async def test_what_a_killed_upload_left_is_swept_away_once_it_is_surely_dead(local: Storage, tmp_path: Path) -> None:
+    async def dies() -> AsyncIterator[bytes]:
+        yield b"x" * (2 * PART_BYTES)
+        [under_way] = files_below(tmp_path)
+        shutil.copy(tmp_path / under_way, tmp_path / (under_way.replace("#1", "#7")))  # as if its process were killed
+        assert await local.sweep() == 0
+        long_ago = time.time() - LEFTOVER_SECONDS - 1
+        os.utime(tmp_path / under_way.replace("#1", "#7"), (long_ago, long_ago))
+        assert await local.sweep() == 1
+
+    await local.put(KEY, dies(), mime="video/mp4")
+    os.utime(tmp_path / "objects" / KEY, (0, 0))
+    assert await local.sweep() == 0
+    assert files_below(tmp_path) == [f"objects/{KEY}"]
+    assert await Storage.open("memory://").sweep() == 0
+
+
+# --- S3 ---
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an S3 server with an empty bucket, where a server is installed."""
+    program = shutil.which("moto_server")
+    if program is None or subprocess.run([program, "--help"], capture_output=True).returncode:
+        pytest.skip("no moto_server to test S3 with")
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    server = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port)], stdout=-3, stderr=-3)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        made(urllib.request.Request(f"{url}/bucket", method="PUT"))
+        for name, value in (("ENDPOINT", url), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("REGION", "r")):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def made(request: urllib.request.Request) -> None:
+    for _ in range(100):
+        try:
+            urllib.request.urlopen(request).close()
+            return
+        except urllib.error.URLError:
+            time.sleep(0.1)  # it starts
+    raise AssertionError("the S3 server does not start")
+
+
+async def test_a_bucket_holds_whole_objects_and_gives_back_parts(bucket: str) -> None:
+    storage = Storage.open("s3://bucket/prefix")
+    data = os.urandom(2 * PART_BYTES + 7)
+    stored = await storage.put(KEY, stream(data[:PART_BYTES], data[PART_BYTES:]), mime="image/png")
+    assert stored.sha256 == hashlib.sha256(data).hexdigest()
+
+    def tail() -> bytes:
+        with storage.reading(KEY, len(data)) as file:
+            file.seek(-9, os.SEEK_END)
+            return file.read()
+
+    assert await asyncio.to_thread(tail) == data[-9:]
+
+    async def breaks() -> AsyncIterator[bytes]:
+        yield data
+        raise UpstreamTimeout
+
+    with pytest.raises(UpstreamTimeout):
+        await storage.put("images/broken.png", breaks(), mime="image/png")
+    assert await storage.head("images/broken.png") is None
 
 
 ODD_KEYS = [

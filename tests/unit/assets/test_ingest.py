@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from gateway import errors
-from gateway.assets import ingest
+from gateway.assets import download
 from gateway.assets.ingest import Origin
 from gateway.db.tables import assets
 from gateway.errors import ResultUnavailable
@@ -69,7 +69,7 @@ async def stored(house: Rig, key: str) -> bytes:
 
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
-    monkeypatch.setattr(ingest, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(download, "RETRY_SECONDS", 0.001)
     async with rig(tmp_path, Talks([])) as found:
         yield found
 
@@ -132,7 +132,8 @@ async def test_what_is_not_what_it_should_be_is_refused_and_leaves_nothing(house
 
 
 async def test_base64_that_is_none_is_refused(house: Rig) -> None:
-    assert await refused(house, Media("image", b64="@@@=")) == "the upstream's result is not an image"
+    assert await refused(house, Media("image", b64="@@@=")) == "the upstream's result is empty"
+    assert await refused(house, Media("image", b64="a")) == "the upstream's result is not valid base64"
 
 
 # --- results by URL ---
@@ -151,9 +152,9 @@ async def test_a_result_on_the_upstream_s_own_host_is_fetched(house: Rig, server
 
 
 async def test_a_result_anywhere_else_must_be_public(house: Rig, server: Web) -> None:
-    assert await refused(house, Media("image", url=f"{server.url}/a.png")) == ingest.UNFETCHED
+    assert await refused(house, Media("image", url=f"{server.url}/a.png")) == download.UNFETCHED
     assert server.asked == []
-    assert await refused(house, Media("image", url="file:///etc/passwd"), base_url=server.url) == ingest.UNFETCHED
+    assert await refused(house, Media("image", url="file:///etc/passwd"), base_url=server.url) == download.UNFETCHED
 
 
 async def test_a_page_in_place_of_a_result_is_refused(house: Rig, server: Web) -> None:
@@ -170,13 +171,13 @@ async def test_a_fetch_that_fails_is_tried_again_a_few_times(house: Rig, server:
 
 async def test_a_result_that_stays_away_is_given_up(house: Rig, server: Web) -> None:
     server.answers = [(404, "text/html", HTML)]
-    assert await refused(house, Media("image", url=f"{server.url}/a.png"), base_url=server.url) == ingest.UNFETCHED
-    assert len(server.asked) == ingest.ATTEMPTS
+    assert await refused(house, Media("image", url=f"{server.url}/a.png"), base_url=server.url) == download.UNFETCHED
+    assert len(server.asked) == download.ATTEMPTS
 
 
 async def test_a_result_larger_than_the_limit_is_refused(house: Rig, server: Web) -> None:
     server.answers = [(200, "image/png", png() + b"\0" * LIMIT)]
-    assert await refused(house, Media("image", url=f"{server.url}/a.png"), base_url=server.url) == ingest.UNFETCHED
+    assert await refused(house, Media("image", url=f"{server.url}/a.png"), base_url=server.url) == download.UNFETCHED
 
 
 # --- results that need the account ---
@@ -192,7 +193,7 @@ async def test_its_failures_are_tried_again_and_the_caller_s_are_not(house: Rig)
     upstream = Fetches(errors.UpstreamFailed(), errors.UpstreamTimeout(), [png()])
     assert (await kept(house, Media("image", url="x"), upstream)).data == png()
     upstream = Fetches(errors.InvalidRequest(), [png()])
-    assert await refused_again(house, upstream) == ingest.UNFETCHED
+    assert await refused_again(house, upstream) == download.UNFETCHED
     assert len(upstream.by) == 1
 
 
@@ -203,5 +204,5 @@ async def refused_again(house: Rig, upstream: Upstream) -> str:
 
 
 async def test_what_it_gives_is_counted(house: Rig) -> None:
-    upstream = Fetches(*([b"\0" * LIMIT, b"\0"] for _ in range(ingest.ATTEMPTS)))
-    assert await refused(house, Media("image", url="x"), upstream) == ingest.UNFETCHED
+    upstream = Fetches(*([b"\0" * LIMIT, b"\0"] for _ in range(download.ATTEMPTS)))
+    assert await refused(house, Media("image", url="x"), upstream) == download.UNFETCHED

@@ -1,9 +1,12 @@
+import contextlib
 import io
 import json
 import struct
+import threading
 import time
 import zipfile
 import zlib
+from collections.abc import Iterator
 
 import av
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from gateway.assets import media
 from gateway.assets.media import (
     HEAD_BYTES,
     SERVED_INLINE,
@@ -22,7 +26,7 @@ from gateway.assets.media import (
     named,
     sniff,
 )
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, NotFound, StorageUnavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -130,6 +134,91 @@ def test_video_and_audio_are_known_and_measured(make, container, codec, mime, ex
     size = inspect_media(data, found)
     assert (size.width, size.height) == ((64, 48) if make is video else (None, None))
     assert size.seconds == pytest.approx(1, abs=0.05)
+
+
+class Counted(io.BytesIO):
+    """A file that counts what is read of it."""
+
+    bytes_read = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self.bytes_read += len(found)
+        return found
+
+
+@pytest.mark.parametrize(("make", "container", "codec", "mime", "extension"), PLAYABLE)
+async def test_a_file_is_measured_as_its_bytes_are(make, container, codec, mime, extension) -> None:  # type: ignore[no-untyped-def]
+    data = make(container, codec)
+    assert await measured(lambda: io.BytesIO(data), TYPES[mime]) == inspect_media(data, TYPES[mime])
+
+
+@pytest.mark.parametrize(("kind", "mime", "extension"), IMAGES)
+async def test_an_image_in_a_file_is_measured(kind: str, mime: str, extension: str) -> None:
+    assert await measured(lambda: io.BytesIO(image(kind)), TYPES[mime]) == Dimensions(64, 48)
+
+
+def with_padding(data: bytes, padding: int) -> bytes:
+    """The same MP4 with so much more content before its index, which ends it."""
+    at = data.index(b"mdat") - 4
+    size = int.from_bytes(data[at : at + 4], "big")
+    assert data[at + size + 4 : at + size + 8] == b"moov"
+    content = data[at + 8 : at + size] + bytes(padding)
+    return data[:at] + struct.pack(">I4s", len(content) + 8, b"mdat") + content + data[at + size :]
+
+
+async def test_of_a_film_with_its_index_at_the_end_only_both_ends_are_read() -> None:
+    file = Counted(with_padding(video("mp4", "libx264"), 20_000_000))
+    size = await measured(lambda: contextlib.nullcontext(file), TYPES["video/mp4"])
+    assert size == Dimensions(64, 48, 1.0)
+    assert 0 < file.bytes_read < 1_000_000
+
+
+def with_index_first(data: bytes, *, wide: bool = False) -> bytes:
+    """The same MP4 with its content at the end; `wide`: of a length that is written in 64 bits."""
+    at = data.index(b"mdat") - 4
+    size = int.from_bytes(data[at : at + 4], "big")
+    head = struct.pack(">I4sQ", 1, b"mdat", size + 8) if wide else struct.pack(">I4s", size, b"mdat")
+    return data[:at] + data[at + size :] + head + data[at + 8 : at + size]
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_film_whose_end_never_came_is_refused_though_its_index_is_there(wide: bool) -> None:
+    data = with_index_first(video("mp4", "libx264"), wide=wide)
+    assert dimensions(data) == Dimensions(64, 48, 1.0)
+    with pytest.raises(InvalidRequest) as refused:
+        dimensions(data[:-1])
+    assert refused.value.code == "invalid_media"
+
+
+def test_a_film_may_end_in_something_else_or_leave_its_length_open() -> None:
+    data = video("mp4", "libx264")
+    assert dimensions(data + b"\xff\xff\xff\xffrest") == Dimensions(64, 48, 1.0)
+    assert dimensions(data + b"\0\0\0\0mdat") == Dimensions(64, 48, 1.0)
+
+
+async def test_where_the_bytes_are_may_be_slow_without_blame_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "MEASURE_WAIT", 0.01)
+    over = threading.Event()
+
+    @contextlib.contextmanager
+    def slow() -> Iterator[io.BytesIO]:
+        over.wait(10)
+        yield io.BytesIO(image("PNG"))
+
+    try:
+        with pytest.raises(StorageUnavailable):
+            await measured(slow, TYPES["image/png"])
+    finally:
+        over.set()
+
+
+def test_what_the_source_raises_of_ours_comes_through() -> None:
+    def gone() -> io.BytesIO:
+        raise NotFound
+
+    with pytest.raises(NotFound):
+        inspect_media(gone, TYPES["video/mp4"])
 
 
 async def test_measuring_leaves_the_event_loop_free() -> None:
