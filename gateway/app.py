@@ -10,7 +10,9 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 from sqlalchemy import insert, select
@@ -29,23 +31,32 @@ from gateway.db.engine import Database
 from gateway.db.migrate import migrate
 from gateway.db.tables import settings
 from gateway.drain import Drain
+from gateway.errors import DatabaseUnavailable, NotFound, StorageUnavailable
 from gateway.http import Outbound, Timeouts
 from gateway.links import Links
+from gateway.logs import configure
 from gateway.relay import Relay
 from gateway.routes import router
 from gateway.routes.files import TICKET_SECONDS
 from gateway.routes.front import Front
 from gateway.routes.house import House
+from gateway.routes.task_resource import resource
+from gateway.routes.visits import Visits
+from gateway.state.redis import RedisBus
 from gateway.storage import Storage
+from gateway.tasks.notices import Notices
+from gateway.tasks.outbox import Outbox
 from gateway.tasks.poller import Poller
+from gateway.tasks.sending import Render
 from gateway.tasks.store import Store
 from gateway.tasks.tasks import Tasks
+from gateway.tasks.webhooks import Webhooks
 from gateway.types import Webhook
 from gateway.usage import Meter
 
 RESULT_MAX = 512 * 1024 * 1024
 """Bytes one result of an upstream may have."""
-HOLD_MARGIN_SECONDS = 60.0
+SWEEP_SECONDS = 300.0
 BEGIN_AGAIN_SECONDS = 1.0
 SETTLE_SECONDS = 2.0
 """How long a shutdown waits for creates of paid work that are under way, beyond what their callers wait for."""
@@ -55,25 +66,39 @@ log = structlog.get_logger(__name__)
 
 
 def create_app(config: Config, env: Mapping[str, str], *, drain: Drain | None = None, insecure: bool = False) -> Front:
-    """The ASGI application for a config. Nothing is opened before its lifespan starts."""
+    """The ASGI application for a config. Nothing is opened before its lifespan starts, or its first request comes."""
     drain = drain or Drain()
+    visits = Visits(partial(opened, config, env, drain, insecure=insecure), _write_log_lines)
 
     @asynccontextmanager
     async def lifespan(_app: object) -> AsyncGenerator[None]:
-        async with opened(config, env, drain) as house:
-            house.insecure = insecure
+        async with opened(config, env, drain, insecure=insecure) as house:
             front.house = house
-            yield
+            if config.tasks.background:
+                front.visits = None
+                yield
+                return
+            visits.keep(house)
+            try:
+                yield
+            finally:
+                visits.forget()
 
     routes = router()
     routes.lifespan_context = lifespan
     front = Front(routes, drain)
+    front.visits = visits
     return front
 
 
 @asynccontextmanager
-async def opened(config: Config, env: Mapping[str, str], drain: Drain) -> AsyncGenerator[House]:
-    """The house with everything in it running."""
+async def opened(
+    config: Config, env: Mapping[str, str], drain: Drain, *, insecure: bool = False
+) -> AsyncGenerator[House]:
+    """The house with everything in it running.
+
+    No other generator is left open inside: a loop that ends closes those it knows, each by itself and in no order.
+    """
     async with AsyncExitStack() as stack:
         await migrate(config.database_url)
         database = Database(config.database_url)
@@ -88,7 +113,10 @@ async def opened(config: Config, env: Mapping[str, str], drain: Drain) -> AsyncG
         if database.url.get_backend_name() == "sqlite":
             await house.tasks.store.free_holds()
         stack.push_async_callback(_last_flush, house.meter)
-        await stack.enter_async_context(_running(house))
+        if house.bus is not None:
+            stack.push_async_callback(house.bus.close)
+        house.insecure = insecure
+        stack.push_async_callback(_ended, house, _begun(house) if config.tasks.background else [])
         yield house
 
 
@@ -98,13 +126,22 @@ def _wire(
     storage = Storage.open(config.storage.url)
     links = Links([_derived(secret, "links")], config.storage.link_ttl)
     inputs = Inputs(storage, links, http, database)
+    told = config.redis_url if config.tasks.background else None  # nobody would listen, nor send
+    bus = RedisBus(told, _derived(secret, "bus").hex()[:16]) if told else None
     ingest = Ingest(storage, http, database, limit=RESULT_MAX)
     meter = Meter(database)
     upstreams = {one.upstream.name: one.upstream for one in found}
     pools = {one.upstream.name: Pool(one.upstream.name, one.accounts) for one in found}
     relay = Relay(upstreams, pools, inputs, ingest, meter, http.timeouts)
-    store = Store(database, hold=config.timeouts.total + HOLD_MARGIN_SECONDS)
-    poller = Poller(store, relay, ingest, interval=config.tasks.poll_interval)
+    store = Store(database)
+    shared = database.url.get_backend_name() != "sqlite"
+    notices = Notices(bus, store.versions if shared else None)
+    poller = Poller(store, relay, ingest, interval=config.tasks.poll_interval, notices=notices)
+    render = _rendering(store, links, config.server.public_url or "")
+    webhooks = Webhooks(
+        Outbox(database), http, database, _derived(secret, "webhooks"), render, config.webhooks.trusted_origins
+    )
+    poller.recorder.announced = webhooks.wake
     return House(
         config=config,
         drain=drain,
@@ -117,13 +154,27 @@ def _wire(
         inputs=inputs,
         catalog=_catalog(config, found),
         relay=relay,
-        tasks=Tasks(store, poller, relay, inputs, deadline=config.tasks.deadline),
+        tasks=Tasks(store, poller, relay, inputs, deadline=config.tasks.deadline, background=config.tasks.background),
+        webhooks=webhooks,
+        bus=bus,
         conversations=Conversations(database),
         meter=meter,
         hints=tuple({header for one in found for header in one.upstream.reads_headers}),
         started=time.time(),
         sandbox=all(one.upstream.stand_in for one in found),
     )
+
+
+def _rendering(store: Store, links: Links, base: str) -> Render:
+    """How a webhook shows a task: as its owner would see it now."""
+
+    async def render(task_id: str, owner: str) -> dict[str, Any] | None:
+        try:
+            return resource(await store.get(task_id, owner), base, links)
+        except NotFound:
+            return None
+
+    return render
 
 
 def _key(key: KeyConfig) -> KeySpec:
@@ -144,22 +195,24 @@ def _catalog(config: Config, found: list[Configured]) -> Catalog:
     return Catalog(sources, models.aliases, models.fallbacks, models.defaults)
 
 
-@asynccontextmanager
-async def _running(house: House) -> AsyncGenerator[None]:
+def _begun(house: House) -> list[asyncio.Task[None]]:
     """The background work of a process, each under its name."""
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "poller": house.tasks.poller.run,
+        "notices": house.tasks.poller.notices.run,
+        "webhooks": house.webhooks.run,
+        "request sweeper": partial(_swept, house),
         "usage writer": house.meter.run,
         "model lists": house.catalog.keep_fresh,
     }
-    running = [asyncio.create_task(_kept_up(name, run), name=name) for name, run in work.items()]
-    try:
-        yield
-    finally:
-        await house.tasks.poller.settle(SETTLE_SECONDS)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    return [asyncio.create_task(_kept_up(name, run), name=name) for name, run in work.items()]
+
+
+async def _ended(house: House, running: list[asyncio.Task[None]]) -> None:
+    await asyncio.gather(house.tasks.poller.settle(SETTLE_SECONDS), house.webhooks.settle(SETTLE_SECONDS))
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _kept_up(name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -170,6 +223,14 @@ async def _kept_up(name: str, run: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("background work failed", work=name)
         await asyncio.sleep(BEGIN_AGAIN_SECONDS)
+
+
+async def _swept(house: House) -> None:
+    """Remove what is remembered of requests once its time is over."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        with suppress(DatabaseUnavailable, StorageUnavailable):
+            await house.idempotency.sweep()
 
 
 async def _last_flush(meter: Meter) -> None:
@@ -197,8 +258,17 @@ def _derived(secret: bytes, purpose: str) -> bytes:
     return hmac.digest(secret, f"mediagate {purpose}".encode(), hashlib.sha256)
 
 
+def _write_log_lines() -> None:
+    """Lines that wait to be written with others: a process that is frozen would keep them."""
+    flush = getattr(structlog.get_config()["logger_factory"](), "flush", None)
+    if flush is not None:
+        flush()
+
+
 def __getattr__(name: str) -> Front:
     """`gateway.app:app`, made from the environment when an ASGI server asks for it."""
     if name == "app":
-        return create_app(load(os.environ, Path.cwd()), os.environ)
+        config = load(os.environ, Path.cwd())
+        configure(config.log)
+        return create_app(config, os.environ)
     raise AttributeError(name)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,9 @@ MAX_REPLY = 64 * 1024 * 1024
 MAX_REDIRECTS = 3
 DRAIN_SECONDS = 0.1
 """What a connection saved is worth waiting for."""
+MAX_ACKNOWLEDGEMENT = 64 * 1024
+"""Bytes let in of what a told receiver has to say: nobody reads them."""
+ACKNOWLEDGEMENT_SECONDS = 1.0
 PUBLIC_PORTS = frozenset({80, 443})
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -223,6 +226,34 @@ class Outbound:
             response.close()
         raise InvalidRequest("the URL redirects too often", code="invalid_url")
 
+    async def tell(
+        self, url: str, content: bytes, *, headers: Mapping[str, str], trusted: Collection[URL], seconds: float
+    ) -> Reply:
+        """POST to a URL that a caller named. How it was taken is the status; the body is let in, no more, and dropped.
+
+        Takes `seconds` at most to be answered and follows no redirect. The address must be public, port 80 or 443,
+        unless the URL's origin is one of `trusted`. Raises InvalidRequest(code="invalid_url") for one that is not, else
+        as `open` does.
+        """
+        target = fetchable(url)
+        known = target.origin() in trusted
+        session = self._open if known else self._guarded
+        assert session is not None, "Outbound.start() comes first"
+        if not known:
+            _check_literal(target)
+        limits = self._timeout(seconds)
+        with _translated(begun=False):
+            async with asyncio.timeout(seconds):
+                sending = session.post(target, data=content, headers=headers, allow_redirects=False, timeout=limits)
+                answer = Answer(await sending)
+        try:
+            with suppress(GatewayError, TimeoutError):
+                async with asyncio.timeout(ACKNOWLEDGEMENT_SECONDS):
+                    await answer.read(MAX_ACKNOWLEDGEMENT)
+        finally:
+            answer.close()
+        return Reply(answer.status, answer.headers, b"")
+
     def _timeout(self, silence: float) -> aiohttp.ClientTimeout:
         found = self._limits.get(silence)
         if found is None:
@@ -236,9 +267,10 @@ def fetchable(url: str) -> URL:
     """The one reading of a URL that is both checked and dialled. Raises InvalidRequest(code="invalid_url")."""
     try:
         parsed = URL(url)
-    except ValueError as exc:
+        bare = bool(parsed.host) and not parsed.user and not parsed.password
+    except ValueError as exc:  # also of a host that is no IDNA, which shows only when it is asked for
         raise InvalidRequest("not a URL that can be fetched", code="invalid_url") from exc
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.user or parsed.password:
+    if parsed.scheme not in ("http", "https") or not bare:
         raise InvalidRequest("only plain http:// and https:// URLs can be fetched", code="invalid_url")
     return parsed
 

@@ -56,6 +56,8 @@ FREE_TO_REPEAT: frozenset[Operation] = frozenset({"chat", "embed", "transcribe"}
 
 Events = AsyncGenerator[Event]
 T = TypeVar("T")
+Sending = Callable[[Candidate, Account], Awaitable[None]]
+"""Awaited when everything is ready and nothing was sent yet, before every attempt. What it raises stops the request."""
 
 
 @dataclass(slots=True)
@@ -71,6 +73,7 @@ class Work:
     """The account that must serve it, by id."""
     task_id: str | None = None
     wait: float = SLOT_WAIT_SECONDS
+    sending: Sending | None = None
     attempts: list[Attempt] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
@@ -186,6 +189,8 @@ class Relay:
                 upstream = self.upstreams[candidate.upstream]
                 try:
                     request = await self.inputs.staged(work.request, upstream, candidate.card.id, lease.account)
+                    if work.sending is not None:
+                        await work.sending(candidate, lease.account)
                     return await attempt(upstream, request, lease.account), candidate, lease
                 except GatewayError as error:
                     _judge(lease, error)

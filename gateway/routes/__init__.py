@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from gateway.routes import audio, chat, embeddings, files, images, models, status, tasks
-
-Endpoint = Callable[[Request], Awaitable[Any]]
+from gateway.routes import audio, chat, embeddings, files, images, models, new_task, status, tasks, webhooks
+from gateway.routes.once import Endpoint, once
 
 
 class Entry(NamedTuple):
@@ -21,27 +19,34 @@ class Entry(NamedTuple):
 
 
 TABLE = (
-    Entry("POST", "/v1/chat/completions", chat.create),
-    Entry("POST", "/v1/embeddings", embeddings.create),
-    Entry("POST", "/v1/images/generations", images.generate),
-    Entry("POST", "/v1/audio/speech", audio.speak),
-    Entry("POST", "/v1/audio/transcriptions", audio.transcribe),
-    Entry("POST", "/v1/audio/translations", audio.translate),
+    Entry("POST", "/v1/chat/completions", once(chat.create)),
+    Entry("POST", "/v1/embeddings", once(embeddings.create)),
+    Entry("POST", "/v1/images/generations", once(images.generate)),
+    Entry("POST", "/v1/audio/speech", once(audio.speak)),
+    Entry("POST", "/v1/audio/transcriptions", once(audio.transcribe, form=True)),
+    Entry("POST", "/v1/audio/translations", once(audio.translate, form=True)),
     Entry("GET", "/v1/models", models.index),
     Entry("GET", "/v1/models/{id:path}", models.show),
-    Entry("POST", "/api/chat", chat.create_native),
-    Entry("POST", "/api/chat/completions", chat.create),
+    Entry("POST", "/api/chat", once(chat.create_native)),
+    Entry("POST", "/api/chat/completions", once(chat.create)),
     Entry("POST", "/api/chats", status.create_chat),
     Entry("POST", "/api/quote", models.quote),
     Entry("GET", "/api/models", models.index),
     Entry("GET", "/api/models/{id:path}", models.show),
     Entry("GET", "/api/tasks/status/{id}", tasks.status),
+    Entry("POST", "/api/tasks", once(new_task.create)),
     Entry("GET", "/api/tasks", tasks.index),
     Entry("GET", "/api/tasks/{id}", tasks.show),
+    Entry("DELETE", "/api/tasks/{id}", tasks.delete),
     Entry("GET", "/api/tasks/{id}/events", tasks.events),
     Entry("POST", "/api/tasks/{id}/cancel", tasks.cancel),
     Entry("POST", "/api/files/upload", files.upload),
     Entry("POST", "/api/files/getstsToken", files.ticket),
+    Entry("GET", "/api/webhooks/deliveries", webhooks.index),
+    Entry("GET", "/api/webhooks/deliveries/{id}", webhooks.show),
+    Entry("POST", "/api/webhooks/deliveries/{id}/replay", webhooks.replay),
+    Entry("GET", "/api/webhooks/secret", webhooks.secret),
+    Entry("POST", "/api/webhooks/secret/rotate", webhooks.rotate),
     Entry("GET", "/api/status", status.accounts),
     Entry("GET", "/files/{token}/{key:path}", files.serve),
     Entry("PUT", "/uploads/{token}/{path:path}", files.redeem),

@@ -10,6 +10,7 @@ from gateway.errors import InvalidRequest, UpstreamGarbled
 from gateway.routes.answers import linked, relayed_by, served_by, work
 from gateway.routes.forms import form_with_file
 from gateway.routes.house import Answer, connected, hints_of, house_of, read_body
+from gateway.routes.once import making
 from gateway.types import TranscriptionRequest
 from gateway.wire import body as wire_body
 from gateway.wire import native
@@ -23,7 +24,8 @@ async def speak(request: Request) -> Answer:
     resolved = house_of(request).catalog.resolve(model, "tts")
     what = native.speech_request(body, model, wire_body.need(body, "input", str), hints_of(request))
     with connected(request):
-        relayed = await house_of(request).relay.open(work(request, "tts", what, resolved.candidates))
+        async with making(request, paid=True):
+            relayed = await house_of(request).relay.open(work(request, "tts", what, resolved.candidates))
         events = linked(request, relayed, aiter(relayed))
         async with aclosing(events):
             folded = await fold(events)
@@ -54,6 +56,7 @@ async def _transcribed(request: Request, *, translate: bool) -> Answer:
         )
         resolved = house_of(request).catalog.resolve(model, "transcription")
         with connected(request):
-            served = await house_of(request).relay.ask(work(request, "transcription", what, resolved.candidates))
+            async with making(request):
+                served = await house_of(request).relay.ask(work(request, "transcription", what, resolved.candidates))
     headers = served_by(request, served.candidate.upstream, served.account.id)
     return Answer(served.value.body, mime=served.value.mime, headers=headers)

@@ -19,6 +19,7 @@ from gateway.relay import Relayed
 from gateway.routes import media_chat
 from gateway.routes.answers import NATIVE, OPENAI, Dialect, relayed_by, stream, work
 from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, read_body
+from gateway.routes.once import making
 from gateway.types import ChatRequest, Event
 from gateway.wire import body as wire_body
 from gateway.wire import native, openai_chat
@@ -51,7 +52,8 @@ async def _answer(request: Request, asked: native.Body, body: native.Body, diale
     names = native.names(asked)
     if names is None and not dialect.native:
         with connected(request):
-            relayed = await house_of(request).relay.open(work(request, "t2t", chat, resolved.candidates))
+            async with making(request):
+                relayed = await house_of(request).relay.open(work(request, "t2t", chat, resolved.candidates))
             return await _told(request, chat, relayed, aiter(relayed), {})
     return await _turn(request, chat, resolved, names or native.Names(None, None))
 
@@ -62,10 +64,11 @@ async def _turn(request: Request, chat: ChatRequest, resolved: Resolved, names: 
     conversation = await house.conversations.open(principal_of(request).id, names.chat_id, names.parent_id)
     added = openai_chat.messages(chat)
     with connected(request):
-        relayed = await _held(request, chat, resolved, conversation)
-        if relayed is None:
-            whole = _with_earlier(chat, conversation, added)
-            relayed = await house.relay.open(work(request, "t2t", whole, resolved.candidates))
+        async with making(request):
+            relayed = await _held(request, chat, resolved, conversation)
+            if relayed is None:
+                whole = _with_earlier(chat, conversation, added)
+                relayed = await house.relay.open(work(request, "t2t", whole, resolved.candidates))
         turn = Turn(added, chat.model or relayed.candidate.card.id, relayed.candidate.upstream, relayed.account.id)
         extra = native.names_json(conversation.chat_id, conversation.response_id)
         return await _told(request, chat, relayed, _kept(request, relayed, conversation, turn), extra)

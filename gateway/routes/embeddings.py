@@ -12,6 +12,7 @@ from starlette.requests import Request
 from gateway.errors import InvalidRequest
 from gateway.routes.answers import served_by, work
 from gateway.routes.house import Answer, connected, hints_of, house_of, read_body
+from gateway.routes.once import making
 from gateway.types import EmbeddingRequest, Embeddings
 from gateway.wire import body as wire_body
 
@@ -36,7 +37,8 @@ async def create(request: Request) -> Answer:
     )
     resolved = house_of(request).catalog.resolve(model, "embedding")
     with connected(request):
-        served = await house_of(request).relay.ask(work(request, "embedding", what, resolved.candidates))
+        async with making(request):
+            served = await house_of(request).relay.ask(work(request, "embedding", what, resolved.candidates))
     headers = served_by(request, served.candidate.upstream, served.account.id)
     return Answer(_answer(served.value, model or served.candidate.card.id, encoding), headers=headers)
 

@@ -16,8 +16,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.loopback import LOCAL, check_local
 from gateway.drain import Drain
-from gateway.errors import ClientLeft, Draining, Forbidden, GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+from gateway.errors import (
+    ClientLeft,
+    Draining,
+    Forbidden,
+    GatewayError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Unavailable,
+)
 from gateway.routes.house import Answer, House
+from gateway.routes.visits import Visits
 from gateway.types import Principal
 from gateway.wire import errors as wire_errors
 
@@ -28,6 +38,8 @@ READS = frozenset({"GET", "HEAD"})
 QUOTE = "/api/quote"
 """Asks, and spends nothing."""
 ALIASES = ("/api/v1/", "/api/v2/")
+LET_IN = "mediagate.let_in"
+"""Where a scope has it: its request is in a house that was opened for it."""
 
 log = structlog.get_logger("gateway.access")
 
@@ -35,6 +47,8 @@ log = structlog.get_logger("gateway.access")
 class Front:
     house: House
     """Set when the lifespan has opened it."""
+    visits: Visits | None = None
+    """Who opens the house for each request, unless a lifespan did and all runs in the background."""
 
     def __init__(self, app: ASGIApp, drain: Drain) -> None:
         self.app = app
@@ -44,9 +58,13 @@ class Front:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if self.visits is None:
+            scope["app"] = self.house
+        elif LET_IN not in scope:
+            await self._visit(self.visits, scope, receive, send)
+            return
         request_id = f"req_{random.getrandbits(96):024x}"
         facts: dict[str, Any] = {}
-        scope["app"] = self.house
         scope["state"] = {"request_id": request_id, "log": facts}
         door = _Door(send, request_id.encode())
         begun = time.perf_counter()
@@ -55,6 +73,32 @@ class Front:
                 await self._admitted(scope, receive, door)
             finally:
                 self._log(scope, door.status, begun, facts, request_id)
+
+    async def _visit(self, visits: Visits, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request into a house that is opened for it, if it is not open, and see it out."""
+        with self.drain.track():
+            try:
+                house = await visits.enter()
+            except Unavailable as error:
+                await self._turn_away(scope, receive, send, error)
+                return
+            try:
+                scope["app"], scope[LET_IN] = house, True
+                await self(scope, receive, send)
+            finally:
+                await visits.leave()
+
+    async def _turn_away(self, scope: Scope, receive: Receive, send: Send, error: Unavailable) -> None:
+        """Tell a caller that the house cannot be opened."""
+        request_id = f"req_{random.getrandbits(96):024x}"
+        facts: dict[str, Any] = {}
+        scope["state"] = {"request_id": request_id, "log": facts}
+        door = _Door(send, request_id.encode())
+        begun = time.perf_counter()
+        try:
+            await self._refuse(scope, receive, door, error)
+        finally:
+            self._log(scope, door.status, begun, facts, request_id)
 
     async def _admitted(self, scope: Scope, receive: Receive, door: _Door) -> None:
         try:
@@ -88,8 +132,9 @@ class Front:
             raise Forbidden("this key may only read")
 
     def _principal(self, scope: Scope) -> Principal:
-        if self.house.keyring.empty:
-            if not self.house.insecure:
+        house: House = scope["app"]
+        if house.keyring.empty:
+            if not house.insecure:
                 check_local(scope)
             return LOCAL
         authorization = None
@@ -97,7 +142,7 @@ class Front:
             if name == b"authorization":
                 authorization = value
                 break
-        return self.house.keyring.principal(authorization)
+        return house.keyring.principal(authorization)
 
     async def _refuse(self, scope: Scope, receive: Receive, door: _Door, error: GatewayError) -> None:
         facts = scope["state"]["log"]
@@ -109,19 +154,7 @@ class Front:
         if isinstance(error, ClientLeft) or door.status:
             door.status = door.status or error.status
             return
-        principal = scope["state"].get("principal")
-        if _speaks_openai(scope["path"]):
-            body = wire_errors.openai(error)
-        else:
-            body = wire_errors.native(error, admin=principal is not None and principal.role == "admin")
-        headers = wire_errors.headers(error)
-        if error.upstream:
-            headers.append((b"x-gateway-upstream", error.upstream.encode()))
-        if isinstance(error, MethodNotAllowed):
-            headers.append((b"allow", error.allowed.encode()))
-        if error.status == 413:
-            headers.append((b"connection", b"close"))
-        await Answer(body, status=error.status, headers=headers)(scope, receive, door)
+        await refusal(scope, error)(scope, receive, door)
 
     def _log(self, scope: Scope, status: int, begun: float, facts: dict[str, Any], request_id: str) -> None:
         principal = scope["state"].get("principal")
@@ -136,6 +169,23 @@ class Front:
             key=principal.name if principal else None,
             **facts,
         )
+
+
+def refusal(scope: Scope, error: GatewayError) -> Answer:
+    """An error as the caller is told it: in the dialect of the path, the upstream's own words for admins only."""
+    principal = scope["state"].get("principal")
+    if _speaks_openai(scope["path"]):
+        body = wire_errors.openai(error)
+    else:
+        body = wire_errors.native(error, admin=principal is not None and principal.role == "admin")
+    headers = wire_errors.headers(error)
+    if error.upstream:
+        headers.append((b"x-gateway-upstream", error.upstream.encode()))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
+    if error.status == 413:
+        headers.append((b"connection", b"close"))
+    return Answer(body, status=error.status, headers=headers)
 
 
 class _Door:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.requests import ClientDisconnect, Request
@@ -23,8 +23,11 @@ from gateway.http import Outbound
 from gateway.links import Links
 from gateway.live import while_connected
 from gateway.relay import Relay
+from gateway.state.base import Bus
 from gateway.storage import Storage
+from gateway.tasks.idempotency import Idempotency
 from gateway.tasks.tasks import Tasks
+from gateway.tasks.webhooks import Webhooks
 from gateway.types import Principal
 from gateway.usage import Meter
 
@@ -32,6 +35,10 @@ _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 JSON = (b"content-type", b"application/json")
 Headers = Iterable[tuple[bytes, bytes]]
+
+IDEMPOTENCY_KEY = b"idempotency-key"
+RETRY_COUNT = b"x-stainless-retry-count"
+_LOOKED_FOR = frozenset({b"content-encoding", b"content-length", IDEMPOTENCY_KEY, RETRY_COUNT})
 
 
 @dataclass(slots=True)
@@ -53,6 +60,9 @@ class House:
     tasks: Tasks
     conversations: Conversations
     meter: Meter
+    webhooks: Webhooks
+    bus: Bus | None = None
+    """What replicas tell each other by."""
     hints: tuple[str, ...] = ()
     """Request headers that a configured upstream reads."""
     started: float = 0.0
@@ -62,6 +72,10 @@ class House:
     """Whether callers without a key are let in from anywhere, as the operator insisted."""
     uploading: int = 0
     """Bytes of uploads held in memory now."""
+    idempotency: Idempotency = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.idempotency = Idempotency(self.database, self.storage)
 
 
 class Answer:
@@ -110,18 +124,39 @@ def hints_of(request: Request) -> dict[str, str]:
     return {name: headers[name] for name in wanted if name in headers}
 
 
+def framing(request: Request) -> dict[bytes, bytes]:
+    """The headers that tell how a body was sent, for the first or the second time: one look for all of them."""
+    state = request.scope["state"]
+    found: dict[bytes, bytes] | None = state.get("framing")
+    if found is None:
+        found = state["framing"] = {name: value for name, value in request.scope["headers"] if name in _LOOKED_FOR}
+    return found
+
+
 async def read_body(request: Request) -> bytes:
-    """The body, counted. Raises TooLarge, UnsupportedMedia for a compressed one, ClientLeft."""
-    limit = house_of(request).config.server.max_body
-    return b"".join([chunk async for chunk in body_chunks(request, limit)])
+    """The body, counted. Raises TooLarge, UnsupportedMedia for a compressed one, ClientLeft.
+
+    It is kept with the request, since what it says may be needed again (`once_of`).
+    """
+    state = request.scope["state"]
+    body: bytes | None = state.get("body")
+    if body is None:
+        limit = house_of(request).config.server.max_body
+        body = state["body"] = b"".join([chunk async for chunk in body_chunks(request, limit)])
+    return body
 
 
 async def body_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body as it comes, never more than `limit` bytes."""
-    headers = request.headers
-    if headers.get("content-encoding", "identity") != "identity":
+    """The body as it comes, or as it was read already, never more than `limit` bytes."""
+    if (body := request.scope["state"].get("body")) is not None:
+        if len(body) > limit:
+            raise _too_large(limit)
+        yield body
+        return
+    headers = framing(request)
+    if headers.get(b"content-encoding", b"identity") != b"identity":
         raise UnsupportedMedia("send the body without Content-Encoding", code="unsupported_encoding")
-    declared = headers.get("content-length", "")
+    declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     size = 0

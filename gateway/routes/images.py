@@ -15,6 +15,7 @@ from gateway.errors import GatewayError, InvalidRequest
 from gateway.live import EventStream
 from gateway.routes.answers import linked, relayed_by, work
 from gateway.routes.house import Answer, connected, hints_of, house_of, read_body
+from gateway.routes.once import making
 from gateway.types import Event, Media, MediaReady, PartialImage, Usage
 from gateway.wire import body as wire_body
 from gateway.wire import errors as wire_errors
@@ -31,7 +32,8 @@ async def generate(request: Request) -> Answer | EventStream:
     resolved = house_of(request).catalog.resolve(model, "t2i")
     what = native.image_request(body, "t2i", model, prompt, (), hints_of(request))
     with connected(request):
-        relayed = await house_of(request).relay.open(work(request, "t2i", what, resolved.candidates))
+        async with making(request, paid=True):
+            relayed = await house_of(request).relay.open(work(request, "t2i", what, resolved.candidates))
     headers = relayed_by(request, relayed)
     events = linked(request, relayed, aiter(relayed))
     if wire_body.read(body, "stream", bool):

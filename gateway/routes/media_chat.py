@@ -16,26 +16,27 @@ from gateway.errors import DatabaseUnavailable, Draining
 from gateway.live import EventStream
 from gateway.routes.answers import Dialect, linked, relayed_by, served_by, stream, with_link, work
 from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, request_id_of
+from gateway.routes.once import making, once_of
+from gateway.routes.task_resource import WORDS
+from gateway.routes.waiting import preferred_wait, seen_for
 from gateway.tasks.failure import failure_of
-from gateway.tasks.store import Task
+from gateway.tasks.task import Task
 from gateway.types import (
     AnyRequest,
     Candidate,
     ChatRequest,
     Event,
     Finish,
-    ImageRequest,
     Kind,
     Media,
     MediaReady,
-    MusicRequest,
     Progress,
-    SpeechRequest,
     Usage,
 )
 from gateway.wire import body as wire_body
 from gateway.wire import native, openai_chat
 from gateway.wire.openai_chat import DONE, Folded, Heading
+from gateway.wire.webhook import webhook_of
 
 Answered = Answer | EventStream
 
@@ -58,22 +59,15 @@ async def answer(request: Request, asked: native.Body, chat: ChatRequest, kind: 
             principal_of(request),
             request_id=request_id_of(request),
             chat_id=talk.chat_id,
+            webhook=webhook_of(asked, house.webhooks.trusted),
+            once=await once_of(request),
         )
         note(request, task=task.id)
-        await _promised(request, task, talk, turns)
+        if task.request_id == request_id_of(request):  # else it was asked for before, and its turn is kept
+            await _promised(request, task, talk, turns)
         return await _task_answer(request, asked, chat, task, dialect)
-    what = _request(asked, kind, model, prompt, found, hints_of(request))
+    what = native.media_request(asked, kind, model, prompt, found, hints_of(request))
     return await _made_now(request, chat, what, kind, resolved.candidates, talk, turns, dialect)
-
-
-def _request(
-    asked: native.Body, kind: Kind, model: str, prompt: str, found: Any, hints: dict[str, str]
-) -> ImageRequest | SpeechRequest | MusicRequest:
-    if kind == "tts":
-        return native.speech_request(asked, model, prompt, hints)
-    if kind == "t2m":
-        return native.music_request(asked, model, prompt, hints)
-    return native.image_request(asked, kind, model, prompt, found, hints)
 
 
 # --- made while the caller waits: images, speech, music ---
@@ -90,7 +84,8 @@ async def _made_now(
     dialect: Dialect,
 ) -> Answered:
     with connected(request):
-        relayed = await house_of(request).relay.open(work(request, kind, what, candidates))
+        async with making(request, paid=True):
+            relayed = await house_of(request).relay.open(work(request, kind, what, candidates))
     turn = Turn(turns, chat.model or relayed.candidate.card.id, relayed.candidate.upstream, relayed.account.id)
     events = _remembered(request, linked(request, relayed, aiter(relayed)), talk, turn)
     heading = _heading(chat, relayed.candidate.card.id, native.names_json(talk.chat_id, talk.response_id), dialect)
@@ -148,7 +143,10 @@ async def _task_answer(
     request: Request, asked: native.Body, chat: ChatRequest, task: Task, dialect: Dialect
 ) -> Answered:
     headers = [*served_by(request, task.upstream, task.account), (b"x-task-id", task.id.encode())]
-    if not native.waits(asked):
+    if task.final and task.state != "succeeded":  # asked for before, and it ended badly
+        raise failure_of(task)
+    preferred = preferred_wait(request)
+    if not native.waits(asked) and preferred is None:
         return Answer(_promise(task), headers=headers)
     extra = {**native.names_json(task.chat_id, task.id), "task_id": task.id}
     if chat.stream:
@@ -156,7 +154,10 @@ async def _task_answer(
         progress = bool(wire_body.read(asked, "progress", bool))
         frames = _frames(chat, _watched(request, task), heading, dialect, progress=progress)
         return stream(request, frames, headers, DONE)
-    done = await _finished_task(request, task)
+    if preferred is None:
+        done = await _finished_task(request, task)
+    elif not (done := await seen_for(request, task, preferred)).final:
+        return Answer(_promise(done), headers=headers)
     folded = Folded(media=_media(request, done), usage=_usage(done))
     extra["video_url"] = folded.media[0].url if folded.media else None
     heading = _heading(chat, task.model, extra, dialect, task.id)
@@ -186,8 +187,8 @@ def _promise(task: Task) -> bytes:
     return msgspec.json.encode(
         {
             "task_id": task.id,
-            "status": "processing",
-            "message": f"the video is being made; ask GET /api/tasks/status/{task.id}",
+            "status": WORDS[task.state],
+            "message": f"the video is {'' if task.final else 'being '}made; ask GET /api/tasks/status/{task.id}",
             **native.names_json(task.chat_id, task.id),
         }
     )

@@ -110,16 +110,8 @@ def _with_message(asked: native.Body) -> native.Body:
 def _parameters(asked: native.Body, kind: Kind, model: str, prompt: str, found: Any) -> dict[str, Any]:
     if kind == "t2t":
         return {}
-    if kind == "tts":
-        request: Any = native.speech_request(asked, model, prompt, {})
-    elif kind == "t2m":
-        request = native.music_request(asked, model, prompt, {})
-    elif kind in native.VIDEO_KINDS:
-        request = native.video_request(asked, kind, model, prompt, found, {})
-    else:
-        request = native.image_request(asked, kind, model, prompt, found, {})
-    shown = msgspec.to_builtins(request)
-    dropped = ("type", "model", "prompt", "text", "kind", "inputs", "hints", "params")
+    shown = msgspec.to_builtins(native.media_request(asked, kind, model, prompt, found, {}))
+    dropped = ("type", "model", "prompt", "text", "kind", "inputs", "hints", "params", "mark")
     return {name: value for name, value in shown.items() if name not in dropped and value is not None}
 
 

@@ -3,66 +3,77 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 
-from gateway.errors import InvalidRequest
+from gateway.errors import GatewayError, InvalidRequest, WaitTimeout
 from gateway.live import EventStream
-from gateway.routes.house import Answer, house_of, link, principal_of
-from gateway.tasks.store import Task
+from gateway.routes.house import Answer, base_url, connected, house_of, link, principal_of
+from gateway.routes.task_resource import WORDS, again, resource
+from gateway.tasks.listing import page, queue_position
+from gateway.tasks.task import Task
 from gateway.tasks.tasks import STATES_OF
 from gateway.types import TaskState
 from gateway.wire import native
 
-WORDS: dict[TaskState, str] = {
-    "submitting": "processing",
-    "submit_unknown": "processing",
-    "queued": "processing",
-    "running": "processing",
-    "succeeded": "completed",
-    "failed": "failed",
-    "cancelled": "cancelled",
-    "expired": "expired",
-}
-POLL_AGAIN_SECONDS = 2
 PAGE = 20
 PAGE_MAX = 100
+MOST_WAIT = 60.0
+"""Seconds that a look may wait for news."""
+AFTER_DEADLINE_SECONDS = 120.0
+"""A task may end a little after its deadline: its last look takes time."""
 
 
 async def status(request: Request) -> Answer:
     """GET /api/tasks/status/{id}"""
     task = await house_of(request).tasks.get(request.path_params["id"], principal_of(request))
-    url = link(request, task.outputs[0].key) if task.outputs else None
+    url = next((link(request, output.key) for output in task.outputs if output.key), None)
     body = {
         "task_id": task.id,
         "task_status": WORDS[task.state],
         "status": WORDS[task.state],
         "progress": round(task.progress),
-        "content": url or "",
-        "video_url": url,
-        "error": task.error["message"] if task.error else None,
-        "code": task.error["code"] if task.error else None,
-        "data": {"content": url or "", "task_status": WORDS[task.state]},
+        "content": url or task.answer or "",
+        "video_url": url if task.video else None,
+        "error": (task.error or {}).get("message"),
+        "code": (task.error or {}).get("code"),
+        "data": {"content": url or task.answer or "", "task_status": WORDS[task.state]},
         "eta_seconds": None if task.eta is None else round(task.eta),
         "chatId": task.chat_id,
     }
-    return Answer(msgspec.json.encode(body), headers=_again(task))
+    return Answer(msgspec.json.encode(body), headers=again(task, house_of(request).tasks.store.now()))
 
 
 async def show(request: Request) -> Answer:
-    """GET /api/tasks/{id}"""
-    task = await house_of(request).tasks.get(request.path_params["id"], principal_of(request))
-    return Answer(msgspec.json.encode(resource(request, task)), headers=_again(task))
+    """GET /api/tasks/{id}?wait=: at once, or once it has its end (or, with If-None-Match, once it has changed)."""
+    house, known = house_of(request), request.headers.get("if-none-match", "").encode()
+    task = await house.tasks.get(request.path_params["id"], principal_of(request))
+    if (limit := _wait(request.query_params.get("wait"))) and not task.final and known in (b"", etag(task)):
+        task = await _waited(request, task, limit, until_changed=bool(known))
+    if known == etag(task):
+        return Answer(b"", status=304, headers=[(b"etag", known), *again(task, house.tasks.store.now())])
+    return await shown(request, task)
+
+
+async def _waited(request: Request, task: Task, limit: float, *, until_changed: bool) -> Task:
+    version = task.version
+    with suppress(WaitTimeout), connected(request):
+        async with aclosing(house_of(request).tasks.watch(task.id, limit)) as changes:
+            async for task in changes:
+                if until_changed and task.version != version:
+                    break
+    return task
 
 
 async def index(request: Request) -> Answer:
     """GET /api/tasks?kind=&status=&model=&from=&to=&after=&limit=&order="""
     asked = request.query_params
-    found, more = await house_of(request).tasks.store.page(
+    found, more = await page(
+        house_of(request).database,
         principal_of(request).id,
         kind=_kind(asked.get("kind")),
         states=_states(asked.get("status")),
@@ -75,7 +86,7 @@ async def index(request: Request) -> Answer:
     )
     body = {
         "object": "list",
-        "data": [resource(request, task) for task in found],
+        "data": [seen(request, task) for task in found],
         "first_id": found[0].id if found else None,
         "last_id": found[-1].id if found else None,
         "has_more": more,
@@ -83,95 +94,73 @@ async def index(request: Request) -> Answer:
     return Answer(msgspec.json.encode(body))
 
 
-async def events(request: Request) -> EventStream:
-    """GET /api/tasks/{id}/events: the whole resource after every change, until the task is final."""
+async def events(request: Request) -> EventStream | Answer:
+    """GET /api/tasks/{id}/events: the whole resource after every change, until the task is final.
+
+    The id of an event is the task's version. Who comes back with the last one (`Last-Event-ID`) hears what came after;
+    where nothing can come any more, 204 tells an EventSource to stay away.
+    """
     house = house_of(request)
     task = await house.tasks.get(request.path_params["id"], principal_of(request))
+    known = request.headers.get("last-event-id", "")
+    if task.final and known == str(task.version):
+        return Answer(b"", status=204)
 
     async def frames() -> AsyncGenerator[bytes]:
-        async for seen in house.tasks.watch(task.id, max(1.0, task.deadline - time.time() + 60)):
-            yield b"event: task.updated\ndata: " + msgspec.json.encode(resource(request, seen)) + b"\n\n"
+        limit = max(1.0, task.deadline - house.tasks.store.now() + AFTER_DEADLINE_SECONDS)
+        async with aclosing(house.tasks.watch(task.id, limit)) as changes:
+            async for now in changes:
+                if str(now.version) != known:
+                    yield _frame("task.updated", seen(request, now), now.version)
 
-    def failed(error: Exception) -> bytes:
-        return b"event: error\ndata: " + msgspec.json.encode({"error": str(error)}) + b"\n\n"
+    def failed(error: GatewayError) -> bytes:
+        return _frame("error", {"error": error.message, "code": error.code})
 
     return EventStream(frames(), house.drain, error_frame=failed)
+
+
+def _frame(event: str, data: Any, version: int | None = None) -> bytes:
+    head = b"" if version is None else b"id: %d\n" % version
+    return head + b"event: " + event.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"
 
 
 async def cancel(request: Request) -> Answer:
     """POST /api/tasks/{id}/cancel"""
     task = await house_of(request).tasks.cancel(request.path_params["id"], principal_of(request))
-    return Answer(msgspec.json.encode(resource(request, task)), status=200 if task.final else 202)
+    return await shown(request, task, status=200 if task.final else 202)
 
 
-def resource(request: Request, task: Task) -> dict[str, Any]:
-    """Everything a caller may know of its task. Times are Unix seconds; accounts and attempts are told to admins."""
-    here = f"/api/tasks/{task.id}"
-    shown: dict[str, Any] = {
-        "id": task.id,
-        "object": "task",
-        "kind": task.kind,
-        "model": task.model,
-        "upstream": task.upstream,
-        "status": "queued" if task.state in ("submitting", "submit_unknown") else task.state,
-        "progress": round(task.progress),
-        "eta_seconds": None if task.eta is None else round(task.eta),
-        "created_at": int(task.created_at),
-        "started_at": _whole(task.started_at),
-        "finished_at": _whole(task.finished_at),
-        "deadline": int(task.deadline),
-        "cancel_requested": task.cancel_requested,
-        "chatId": task.chat_id,
-        "input": _input(task),
-        "output": {"files": [_file(request, task, index) for index in range(len(task.outputs))]},
-        "error": {name: task.error.get(name) for name in ("code", "message", "type", "param")} if task.error else None,
-        "usage": task.usage,
-        "links": {"self": here, "events": f"{here}/events", "cancel": f"{here}/cancel"},
-    }
-    if principal_of(request).role == "admin":
-        shown["account"] = task.account
-        shown["attempts"] = list(task.attempts)
-        shown["native_status"] = task.native
-    return shown
+async def delete(request: Request) -> Answer:
+    """DELETE /api/tasks/{id}"""
+    task_id = request.path_params["id"]
+    await house_of(request).tasks.delete(task_id, principal_of(request))
+    return Answer(msgspec.json.encode({"id": task_id, "object": "task.deleted", "deleted": True}))
 
 
-def _file(request: Request, task: Task, index: int) -> dict[str, Any]:
-    output = task.outputs[index]
-    return {
-        "id": output.asset_id,
-        "url": link(request, output.key),
-        "mime": output.mime,
-        "bytes": output.size,
-        "width": output.width,
-        "height": output.height,
-        "seconds": output.seconds,
-    }
+async def shown(request: Request, task: Task, *, status: int = 200) -> Answer:
+    """The whole resource as an answer, with its version and when to ask again."""
+    house = house_of(request)
+    body = seen(request, task, await queue_position(house.database, task))
+    headers = [(b"etag", etag(task)), (b"cache-control", b"private, no-cache"), *again(task, house.tasks.store.now())]
+    return Answer(msgspec.json.encode(body), status=status, headers=headers)
 
 
-def _input(task: Task) -> dict[str, Any]:
-    asked = task.request
-    size = asked.size
-    return {
-        "prompt": asked.prompt,
-        "size": (f"{size.width}x{size.height}" if size.width else size.ratio) if size else None,
-        "seconds": asked.seconds,
-        "seed": asked.seed,
-        "images": len(asked.inputs),
-        **asked.params,
-    }
+def seen(request: Request, task: Task, position: int | None = None) -> dict[str, Any]:
+    admin = principal_of(request).role == "admin"
+    return resource(task, base_url(request), house_of(request).links, admin=admin, queue_position=position)
 
 
-def _again(task: Task) -> list[tuple[bytes, bytes]]:
-    if task.final:
-        return []
-    return [
-        (b"retry-after", b"%d" % POLL_AGAIN_SECONDS),
-        (b"openai-poll-after-ms", b"%d" % (POLL_AGAIN_SECONDS * 1000)),
-    ]
+def etag(task: Task) -> bytes:
+    """Weak: the links inside are made anew with every look."""
+    return b'W/"%d"' % task.version
 
 
-def _whole(moment: float | None) -> int | None:
-    return None if moment is None else int(moment)
+def _wait(text: str | None) -> float:
+    if text is None:
+        return 0.0
+    if not text.isdecimal() or len(text) > 6:
+        raise InvalidRequest(f"'wait' must be a whole number of seconds; {MOST_WAIT:g} is the most", param="wait")
+    return min(float(text), MOST_WAIT)
 
 
 def _states(word: str | None) -> tuple[TaskState, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.errors import GatewayError, GenerationFailed
-from gateway.tasks.store import Task
+from gateway.tasks.task import Task
 
 
 def failure_of(task: Task) -> GatewayError:

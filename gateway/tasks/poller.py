@@ -1,407 +1,198 @@
-"""The only place that submits and polls: takes due tasks in hand, asks the account that holds the job, keeps results.
+"""The only place that submits and polls: takes due tasks in hand and takes the next step of each.
 
-Apart from any request. What it does with a task is decided by the row alone, so a restart goes on where it stopped:
+Apart from any request. Which step it is, the row alone decides, so a restart goes on where it stopped:
 
-    queued, no job     nobody was asked yet: submit
-    submitting         asked, and the answer was lost with the process: nobody can tell, so never asked again
-    job there          poll
+    job there                   look at it                                   (polling, results)
+    queued                      nobody was asked: ask                        (submission, generating)
+    anything else, no job       asked, and the answer is lost: look for it   (submission.reconcile)
+
+Two lanes, so that making never keeps polling waiting: tasks without a job, and tasks with one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
-from gateway.assets.ingest import Ingest, Origin
-from gateway.errors import (
-    AccountError,
-    Challenged,
-    CredentialRejected,
-    DatabaseUnavailable,
-    Fault,
-    GatewayError,
-    GenerationFailed,
-    JobLost,
-    RateLimited,
-    ResultUnavailable,
-    StorageUnavailable,
-    SubmitOutcomeUnknown,
-    TaskExpired,
-    Unavailable,
-)
-from gateway.relay import Relay, Work, within
+from gateway.assets.ingest import Ingest
+from gateway.errors import DatabaseUnavailable, GatewayError, TaskExpired
+from gateway.relay import Relay
+from gateway.tasks.generating import Generating
+from gateway.tasks.lane import Lane
 from gateway.tasks.notices import Notices
-from gateway.tasks.progress import progress
-from gateway.tasks.store import FINAL, Store, Task
-from gateway.types import Account, Candidate, Job, JobUpdate, ModelCard, Principal, Usage, UsageRecord
-from gateway.upstreams.base import Upstream
+from gateway.tasks.polling import Polling
+from gateway.tasks.recorder import Recorder
+from gateway.tasks.results import Results
+from gateway.tasks.store import RENEW_SECONDS, Store
+from gateway.tasks.submission import Submission
+from gateway.tasks.task import Task
 
-AT_ONCE = 64
-"""Tasks in hand at a time."""
-IDLE_SECONDS = 2.0
-POLL_SECONDS = 30.0
-"""How long one poll may take."""
-BACKOFF_MAX = 60.0
-LOST_POLLS = 3
-"""Polls in a row that must not find a job before it counts as lost."""
-RESULT_TRIES = 4
-RATE_LIMIT_SECONDS = 5.0
-WRITE_AGAIN_SECONDS = 0.5
+MAKES: Final = 64
+POLLS: Final = 2_000
+"""Tasks in hand at a time, by lane. Those of one poll call count each."""
+CLAIM: Final = 500
+"""Tasks claimed at once."""
+IDLE_SECONDS: Final = 2.0
+SPACING_SECONDS: Final = 0.25
+"""Claims are so far apart, that one finds many tasks and one call asks for them."""
 
 log = structlog.get_logger(__name__)
+Step = Coroutine[Any, Any, GatewayError | None]
 
 
 class Poller:
-    def __init__(self, store: Store, relay: Relay, ingest: Ingest, *, interval: float) -> None:
+    def __init__(
+        self, store: Store, relay: Relay, ingest: Ingest, *, interval: float, notices: Notices | None = None
+    ) -> None:
         self.store = store
-        self.relay = relay
-        self.ingest = ingest
-        self.interval = interval
-        self.notices = Notices()
-        self._wake = asyncio.Event()
-        self._hands = asyncio.Semaphore(AT_ONCE)
-        self._faults: dict[str, int] = {}
-        """Failed polls in a row, by task."""
-        self._unfetched: dict[str, int] = {}
-        """Results in a row that could not be brought in, by task."""
+        self.notices = notices or Notices()
+        self.recorder = Recorder(store, self.notices, relay.meter)
+        self.recorder.wake = self._due_in
+        self.submission = Submission(store, relay, self.recorder, interval)
+        self.generating = Generating(store, relay, self.recorder, self.submission)
+        self.polling = Polling(store, relay, self.recorder, Results(store, ingest, self.recorder), interval)
+        spacing = min(SPACING_SECONDS, interval / 8)
+        self._lanes = (Lane("make", MAKES, spacing), Lane("poll", POLLS, spacing))
         self._group: asyncio.TaskGroup | None = None
         self._closing = False
-        self._submitting: set[asyncio.Task[object]] = set()
+        self._in_hand: dict[asyncio.Task[Any], tuple[Task, ...]] = {}
 
     async def run(self) -> None:
         """Take due tasks in hand until cancelled."""
         async with asyncio.TaskGroup() as self._group:
-            while True:
-                try:
-                    await self._round(self._group)
-                except DatabaseUnavailable as error:
-                    log.warning("tasks cannot be read", code=error.code)
-                    await asyncio.sleep(IDLE_SECONDS)
+            for lane in self._lanes:
+                self._group.create_task(self._watched(partial(self._round, lane)), name=f"{lane.name} lane")
+            self._group.create_task(self._watched(self._renewal), name="leases")
 
     async def settle(self, limit: float) -> None:
-        """Take nothing new in hand, and wait for creates under way: one cut off in between can never be told again."""
+        """Take nothing new in hand, and wait for what is being made: cut off in between, nobody could tell of it."""
         self._closing = True
-        if self._submitting:
-            await asyncio.wait(self._submitting, timeout=limit)
+        making = [work for work, tasks in self._in_hand.items() if tasks[0].job is None]
+        if making:
+            await asyncio.wait(making, timeout=limit)
 
-    async def take_on(self, task_id: str, limit: float) -> GatewayError | None:
-        """Submit a new task now. Returns what refused it; None once it is taken, or will be by itself later."""
-        assert self._group is not None, "the poller runs"
-        work = self._group.create_task(self._first(task_id), name=f"submit {task_id}")
-        try:
-            async with asyncio.timeout(limit):
-                return await asyncio.shield(work)
-        except TimeoutError:
-            return None
+    # --- what others ask for ---
 
-    async def _first(self, task_id: str) -> GatewayError | None:
-        try:
-            task = await self.store.claim_one(task_id, time.time())
-        except DatabaseUnavailable as error:
-            return error
-        return await self._advance(task) if task is not None else None
+    async def take_on(self, task: Task, limit: float) -> GatewayError | None:
+        """The first step of a new task, which this process holds, now.
 
-    async def _round(self, group: asyncio.TaskGroup) -> None:
-        await self._hands.acquire()
-        self._hands.release()
-        claimed = [] if self._closing else await self.store.claim(AT_ONCE, time.time())
-        for task in claimed:
-            await self._hands.acquire()
-            group.create_task(self._in_hand(task), name=f"task {task.id}")
-        if len(claimed) < AT_ONCE:
-            await self._sleep()
+        Returns what refused it; None once it is taken, or will be by itself later.
+        """
+        return await self._waited(self._begun(self._step(task), (task,)), limit)
 
-    async def _sleep(self) -> None:
-        due = await self.store.next_due()
-        seconds = IDLE_SECONDS if due is None else min(IDLE_SECONDS, max(0.02, due - time.time()))
-        self._wake.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
+    async def advance(self, task_id: str, limit: float) -> None:
+        """Take the next step of a task if it is due and nobody does: for where nothing else does."""
+        task = await self.store.claim_one(task_id, due=True)
+        if task is not None:
+            await self._waited(self._begun(self._next(task), (task,)), limit)
 
-    async def _in_hand(self, task: Task) -> None:
-        try:
-            await self._advance(task)
-        finally:
-            self._hands.release()
+    async def tick(self, limit: float) -> int:
+        """Take steps of whatever is due, for `limit` seconds at most. Returns how many were begun."""
+        end, steps = asyncio.get_running_loop().time() + limit, 0
+        while (left := end - asyncio.get_running_loop().time()) > 0 and not self._closing:
+            begun: list[asyncio.Task[GatewayError | None]] = []
+            for lane in self._lanes:
+                claimed = await self.store.claim(lane.name, min(lane.free, CLAIM))
+                begun += self._begin_all(claimed, lane)
+                steps += len(claimed)
+            if not begun:
+                break
+            await asyncio.wait(begun, timeout=left)
+        return steps
 
-    async def _advance(self, task: Task) -> GatewayError | None:
-        """One step of a task that this process holds. Returns the error that ended it, if one did."""
-        try:
-            return await self._step(task)
-        except (DatabaseUnavailable, StorageUnavailable) as error:
-            log.warning("task step put off", task=task.id, code=error.code)
-        except Exception:
-            log.exception("task step failed", task=task.id)
-            with suppress(DatabaseUnavailable):
-                await self._later(task, BACKOFF_MAX)
-        return None
+    def drop(self, task_id: str) -> None:
+        """Stop working on a task that has its end, where this process does."""
+        for work, tasks in list(self._in_hand.items()):
+            if len(tasks) == 1 and tasks[0].id == task_id:
+                work.cancel()
 
-    async def _step(self, task: Task) -> GatewayError | None:
-        if task.state == "submitting":
-            return await self._fail(task, SubmitOutcomeUnknown())
-        if task.job is None and task.cancel_requested:
-            await self._end(replace(task, state="cancelled"))
-            return None
-        if time.time() >= task.deadline:
-            return await self._fail(task, TaskExpired(f"the task did not finish within {_span(task):.0f} s"), "expired")
-        if task.job is not None:
-            return await self._poll(task)
-        me = asyncio.current_task()
-        assert me is not None
-        self._submitting.add(me)
-        try:
-            return await self._submit(task)
-        finally:
-            self._submitting.discard(me)
+    # --- the loops ---
 
-    # --- submitting ---
-
-    async def _submit(self, task: Task) -> GatewayError | None:
-        task = replace(task, state="submitting", submitted_at=time.time())
-        if not await self.store.save(task, release=False):
-            return None
-        work = Work(
-            kind=task.kind,
-            request=task.request,
-            candidates=[_candidate(upstream, model, task) for upstream, model in task.candidates],
-            principal=Principal(task.owner, ""),
-            request_id=task.request_id,
-            task_id=task.id,
-            wait=0.0,
-        )
-        try:
-            served = await self.relay.ask(work)
-        except (Unavailable, AccountError) as error:
-            return await self._queue(task, error, work)
-        except GatewayError as error:
-            unknown = error.sent == "unknown" and error.fault is Fault.UPSTREAM
-            return await self._fail(
-                _attempted(task, work), SubmitOutcomeUnknown(detail=error.message) if unknown else error
-            )
-        now = time.time()
-        task = replace(
-            _attempted(task, work),
-            state="running",
-            job=served.value,
-            upstream=served.candidate.upstream,
-            model=served.candidate.card.id,
-            account=served.account.id,
-            started_at=now,
-            next_poll_at=now + self._interval(served.candidate.upstream),
-        )
-        await self._save(task)
-        if (await self.store.get(task.id)).cancel_requested:  # asked for while nobody knew of a job
-            try:
-                await self.stop(task)
-            except GatewayError as error:
-                log.warning("cancel failed", task=task.id, account=task.account, code=error.code)
-        return None
-
-    async def _queue(self, task: Task, error: GatewayError, work: Work) -> GatewayError | None:
-        """No account can take it now: it waits for one. Where none will before the deadline, it fails."""
-        wait = RATE_LIMIT_SECONDS if error.retry_after is None and isinstance(error, RateLimited) else error.retry_after
-        task = _attempted(task, work)
-        if wait is None or time.time() + wait >= task.deadline:
-            return await self._fail(task, error)
-        wait = max(wait, 0.5)
-        await self._save(replace(task, state="queued", next_poll_at=time.time() + wait, eta=wait))
-        return None
-
-    # --- polling ---
-
-    async def _poll(self, task: Task) -> GatewayError | None:
-        upstream = self.relay.upstreams.get(task.upstream)
-        pool = self.relay.pools.get(task.upstream)
-        account = pool.account(task.account or "") if pool else None
-        if upstream is None or pool is None or account is None or task.job is None:
-            gone = GenerationFailed("the account that made the job is no longer configured", code="account_gone")
-            return await self._fail(task, gone)
-        try:
-            update = await within(upstream.poll(task.job, account), POLL_SECONDS)
-        except JobLost as error:
-            return await self._lost(task, error)
-        except GatewayError as error:
-            if isinstance(error, CredentialRejected | Challenged):
-                pool.blame(account.id, error, model=task.model, kind=task.kind)
-            await self._later(task, self._backoff(task, error))
-            return None
-        self._faults.pop(task.id, None)
-        if update.job is not None:
-            task = replace(task, job=update.job)
-        return await self._updated(task, upstream, account, update)
-
-    async def _updated(
-        self, task: Task, upstream: Upstream, account: Account, update: JobUpdate
-    ) -> GatewayError | None:
-        task = replace(task, native=update.native or task.native)
-        match update.state:
-            case "queued" | "running":
-                percent, eta = progress(task, update, time.time())
-                state = "running" if update.state == "running" else task.state
-                await self._save(
-                    replace(
-                        task,
-                        state=state,
-                        progress=percent,
-                        eta=eta,
-                        next_poll_at=time.time() + self._interval(task.upstream),
-                    )
-                )
-                return None
-            case "succeeded":
-                return await self._bring_in(task, upstream, account, update)
-            case "cancelled":
-                await self._end(replace(task, state="cancelled"))
-                return None
-            case "failed" | "expired":
-                error = update.error if isinstance(update.error, GatewayError) else GenerationFailed()
-                return await self._fail(task, error, update.state)
-
-    async def _bring_in(
-        self, task: Task, upstream: Upstream, account: Account, update: JobUpdate
-    ) -> GatewayError | None:
-        origin = Origin(
-            owner=task.owner,
-            kind=task.kind,
-            model=task.model,
-            upstream=upstream,
-            account=account,
-            prompt=task.request.prompt,
-            task_id=task.id,
-        )
-        try:
-            if not update.media:
-                raise ResultUnavailable("the upstream says it is done but names no result")
-            kept = [await self.ingest.keep(media, origin) for media in update.media]
-        except ResultUnavailable as error:
-            tries = self._unfetched[task.id] = self._unfetched.get(task.id, 0) + 1
-            if tries >= RESULT_TRIES:
-                return await self._fail(task, error)
-            await self._later(task, min(BACKOFF_MAX, self._interval(task.upstream) * 2**tries))
-            return None
-        usage = update.usage or Usage(seconds=sum(media.seconds or 0 for media in kept))
-        done = replace(
-            task, state="succeeded", progress=100.0, eta=0.0, usage=asdict(usage), finished_at=time.time(), error=None
-        )
-        if await self.store.succeed(done, [media.asset_id or "" for media in kept]):
-            self._told(done, None, usage)
-        return None
-
-    async def _lost(self, task: Task, error: JobLost) -> GatewayError | None:
-        misses = self._faults[task.id] = self._faults.get(task.id, 0) + 1
-        if misses >= LOST_POLLS:
-            return await self._fail(task, error, "expired")
-        await self._later(task, self._interval(task.upstream))
-        return None
-
-    # --- stopping ---
-
-    async def stop(self, task: Task) -> None:
-        """Cancel a task: at once where no job exists or its upstream knows no way, else if the upstream confirms."""
-        if task.job is not None and not await self._stopped_upstream(task, task.job):
-            return
-        done = replace(task, state="cancelled", cancel_requested=True, finished_at=time.time())
-        if await self.store.end(done):
-            self._told(done, None, Usage())
-
-    async def _stopped_upstream(self, task: Task, job: Job) -> bool:
-        """True when the upstream confirmed, or offers no way: then it is cancelled here and not asked for again."""
-        upstream, pool = self.relay.upstreams.get(task.upstream), self.relay.pools.get(task.upstream)
-        account = pool.account(task.account or "") if pool else None
-        if upstream is None or account is None or "cancel" not in upstream.operations():
-            return True
-        return await within(upstream.cancel(job, account), POLL_SECONDS)
-
-    # --- ending a step ---
-
-    async def _fail(self, task: Task, error: GatewayError, state: Any = "failed") -> GatewayError:
-        shown: dict[str, Any] = {"code": error.code, "message": error.message, "type": error.type, "param": error.param}
-        shown["status"] = error.status
-        await self._end(replace(task, state=state, error=shown, eta=None), error)
-        return error
-
-    async def _end(self, task: Task, error: GatewayError | None = None) -> None:
-        done = replace(task, finished_at=time.time())
-        if await self._written(done):
-            self._told(done, error, Usage())
-
-    async def _save(self, task: Task) -> None:
-        await self._written(task)
-        self.notices.tell(task.id)
-        self._wake.set()
-
-    async def _later(self, task: Task, seconds: float) -> None:
-        await self._written(replace(task, next_poll_at=time.time() + seconds))
-        self._wake.set()
-
-    async def _written(self, task: Task) -> bool:
-        """Save, however long the database is away: what an upstream has promised must not be forgotten."""
-        pause = WRITE_AGAIN_SECONDS
+    async def _watched(self, turn: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                return await self.store.save(task)
+                await turn()
             except DatabaseUnavailable as error:
-                job = task.job.id if task.job else None
-                log.error("task not written yet", task=task.id, job=job, account=task.account, code=error.code)
-            await asyncio.sleep(pause)
-            pause = min(BACKOFF_MAX, pause * 2)
+                log.warning("tasks cannot be read", code=error.code)
+                await asyncio.sleep(IDLE_SECONDS)
 
-    def _told(self, task: Task, error: GatewayError | None, usage: Usage) -> None:
-        """Everything that follows the end of a task in this process."""
-        assert task.state in FINAL
-        self._faults.pop(task.id, None)
-        self._unfetched.pop(task.id, None)
-        self.notices.tell(task.id)
-        log.info("task ended", task=task.id, state=task.state, kind=task.kind, model=task.model, account=task.account)
-        if task.job is None:
-            return  # the relay has recorded the attempts that came to nothing
-        self.relay.meter.record(
-            UsageRecord(
-                at=time.time(),
-                request_id=task.request_id,
-                owner=task.owner,
-                kind=task.kind,
-                model=task.model,
-                upstream=task.upstream,
-                account=task.account or "",
-                status=error.status if error else 200,
-                code=error.code if error else task.state,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                images=usage.images,
-                media_seconds=usage.seconds,
-                seconds=(task.finished_at or time.time()) - task.created_at,
-                attempts=max(1, len(task.attempts)),
-                task_id=task.id,
-            )
-        )
+    async def _round(self, lane: Lane) -> None:
+        await lane.some_free()
+        lane.plan(IDLE_SECONDS)  # before looking: what comes due meanwhile brings it forward
+        wanted = min(lane.free, CLAIM)
+        claimed = [] if self._closing else await self.store.claim(lane.name, wanted)
+        self._begin_all(claimed, lane)
+        if len(claimed) == wanted:
+            lane.sooner(0.0)
+        elif (due := await self.store.next_due(lane.name)) is not None and not self._closing:
+            lane.sooner(due - self.store.now())
+        await lane.rest()
 
-    def _interval(self, upstream: str) -> float:
-        known = self.relay.upstreams.get(upstream)
-        seconds: float = (known.poll_interval if known else None) or self.interval
-        return seconds * random.uniform(0.9, 1.1)
+    def _begin_all(self, tasks: Sequence[Task], lane: Lane) -> list[asyncio.Task[GatewayError | None]]:
+        piles = self.polling.batches(tasks) if lane.name == "poll" else [[task] for task in tasks]
+        return [self._begun(self._pile(pile), tuple(pile), lane) for pile in piles]
 
-    def _backoff(self, task: Task, error: GatewayError) -> float:
-        faults = self._faults[task.id] = self._faults.get(task.id, 0) + 1
-        log.warning("poll failed", task=task.id, account=task.account, code=error.code, in_a_row=faults)
-        seconds = min(BACKOFF_MAX, self._interval(task.upstream) * 2.0**faults)
-        return max(error.retry_after or 0.0, seconds)
+    async def _renewal(self) -> None:
+        await asyncio.sleep(RENEW_SECONDS)
+        ids = [task.id for tasks in self._in_hand.values() for task in tasks]
+        for start in range(0, len(ids), CLAIM):
+            await self.store.renew(ids[start : start + CLAIM])
 
+    def _due_in(self, seconds: float) -> None:
+        for lane in self._lanes:
+            lane.sooner(seconds)
 
-def _candidate(upstream: str, model: str, task: Task) -> Candidate:
-    return Candidate(upstream, ModelCard(id=model, kinds=frozenset({task.kind}), estimate=task.estimate))
+    # --- steps ---
 
+    def _begun(
+        self, step: Step, tasks: tuple[Task, ...], lane: Lane | None = None
+    ) -> asyncio.Task[GatewayError | None]:
+        group = self._group
+        name = f"task {tasks[0].id}"
+        work = group.create_task(step, name=name) if group is not None else asyncio.create_task(step, name=name)
+        self._in_hand[work] = tasks
+        if lane is not None:
+            lane.busy += len(tasks)
+        work.add_done_callback(lambda done: self._over(done, lane))
+        return work
 
-def _attempted(task: Task, work: Work) -> Task:
-    return replace(task, attempts=(*task.attempts, *(asdict(attempt) for attempt in work.attempts)))
+    def _over(self, work: asyncio.Task[Any], lane: Lane | None) -> None:
+        tasks = self._in_hand.pop(work)
+        if lane is not None:
+            lane.gave_back(len(tasks))
 
+    async def _waited(self, work: asyncio.Task[GatewayError | None], limit: float) -> GatewayError | None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                return await asyncio.shield(work)
+        return None
 
-def _span(task: Task) -> float:
-    return task.deadline - task.created_at
+    async def _pile(self, tasks: Sequence[Task]) -> GatewayError | None:
+        if tasks[0].job is None:
+            return await self._step(tasks[0])
+        await self.recorder.carried_all(tasks, self.polling.poll(tasks))
+        return None
+
+    async def _next(self, task: Task) -> GatewayError | None:
+        return await self._pile([task])
+
+    async def _step(self, task: Task) -> GatewayError | None:
+        """One step of a task without a job. Returns the error that ended it, if one did."""
+        return await self.recorder.carried(task, self._making(task))
+
+    async def _making(self, task: Task) -> GatewayError | None:
+        if not task.unasked:
+            return await (self.submission.reconcile(task) if task.video else self.generating.orphaned(task))
+        if task.cancel_requested:
+            await self.recorder.end(replace(task, state="cancelled", eta=None))
+            return None
+        if self.store.now() >= task.deadline:
+            waited = f"no account took the task within {task.deadline - task.created_at:.0f} s"
+            return await self.recorder.fail(task, TaskExpired(waited), "expired")
+        return await (self.submission.submit(task) if task.video else self.generating.make(task))

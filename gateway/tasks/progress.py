@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.tasks.store import Task
+from gateway.tasks.task import Task
 from gateway.types import JobUpdate
 
 

@@ -1,288 +1,277 @@
-"""Task rows: how they are written, claimed, read and listed. All SQL about tasks is here."""
+"""Task rows: how they are written, claimed and read. With `listing` this is all the SQL about tasks.
+
+The database is the engine. Work on a task begins with a claim: one statement gives a due row to one process, under a
+lease that nobody else can have. Its holder renews the lease while it works; whatever it writes is refused once another
+has the row. So a process may stop anywhere, and two may never do the same.
+"""
 
 from __future__ import annotations
 
+import itertools
 import secrets
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.engine import Database
-from gateway.db.tables import assets, outputs, tasks
+from gateway.db.tables import assets, outputs, requests, tasks
+from gateway.db.writes import Writes
 from gateway.errors import NotFound
-from gateway.types import Job, Kind, TaskState, VideoRequest
+from gateway.tasks import outbox
+from gateway.tasks.idempotency import Once, claim_for_task
+from gateway.tasks.rows import change_of, output_of, row_of, task_of
+from gateway.tasks.task import FINAL, OPEN, Output, Task
+from gateway.types import Job, Webhook
 
-OPEN: tuple[TaskState, ...] = ("submitting", "submit_unknown", "queued", "running")
-FINAL: tuple[TaskState, ...] = ("succeeded", "failed", "cancelled", "expired")
+HOLD_SECONDS: Final = 15.0
+"""How long a lease lasts that nobody renews: as long as a task of a dead process waits for another."""
+RENEW_SECONDS: Final = 5.0
 
+LaneName = Literal["make", "poll"]
+"""Work on tasks of which no job is known yet, and on those that have one."""
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One result of a task."""
-
-    asset_id: str
-    key: str
-    mime: str
-    size: int
-    width: int | None
-    height: int | None
-    seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task as it stands."""
-
-    id: str
-    owner: str
-    kind: Kind
-    model: str
-    upstream: str
-    account: str | None
-    state: TaskState
-    request: VideoRequest
-    job: Job | None
-    progress: float
-    eta: float | None
-    """Seconds to go, as far as anybody knows."""
-    error: dict[str, Any] | None
-    """`{code, message, type, param}`"""
-    usage: dict[str, Any] | None
-    chat_id: str | None
-    attempts: tuple[dict[str, Any], ...]
-    created_at: float
-    submitted_at: float | None
-    started_at: float | None
-    finished_at: float | None
-    deadline: float
-    next_poll_at: float
-    cancel_requested: bool
-    native: str
-    candidates: tuple[tuple[str, str], ...]
-    """(upstream, model) in order: where it may be submitted."""
-    estimate: float | None
-    request_id: str
-    outputs: tuple[Output, ...] = ()
-
-    @property
-    def final(self) -> bool:
-        return self.state in FINAL
+_FREED: Final = {"lease_owner": None, "lease_until": 0.0}
+_CHANGED: Final = {"version": tasks.c.version + 1}
 
 
 class Store:
-    def __init__(self, database: Database, *, hold: float) -> None:
-        self._database = database
+    def __init__(self, database: Database, *, hold: float = HOLD_SECONDS) -> None:
+        self.database = database
+        self.writes = Writes(database)
         self._hold = hold
-        """Seconds a claim lasts: longer than any step of a task may take."""
         self.process = secrets.token_hex(8)
         """Who claims: a new name at every start."""
+        self._leases = itertools.count(1)
 
-    async def add(self, task: Task) -> None:
-        async with self._database.write() as connection:
-            await connection.execute(insert(tasks).values(_row(task)))
+    def now(self) -> float:
+        return self.database.now()
+
+    # --- new ones ---
+
+    async def add(self, task: Task, once: Once | None = None) -> Task:
+        """Write a new task, held by this process; or return the one that `once` says was asked for before."""
+        lease = self._lease()
+        row = row_of(task) | {"lease_owner": lease, "lease_until": self._until(), "version": 1}
+
+        async def change(connection: AsyncConnection) -> str | None:
+            earlier = await claim_for_task(connection, once, task.id, self.now()) if once is not None else None
+            if earlier is None:
+                await connection.execute(insert(tasks).values(row))
+            return earlier
+
+        earlier = await self.writes.commit(change)
+        return replace(task, lease=lease, version=1) if earlier is None else await self.get(earlier)
+
+    # --- reading ---
 
     async def get(self, task_id: str, owner: str | None = None) -> Task:
         """Raises NotFound, also for a task that is not `owner`'s."""
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             row = (await connection.execute(select(tasks).where(tasks.c.id == task_id))).one_or_none()
             if row is None or (owner is not None and row.owner != owner):
                 raise NotFound(f"no task {task_id[:80]!r}", param="task_id", code="task_not_found")
-            return (await self._with_outputs(connection, [row]))[0]
+            return (await with_outputs(connection, [task_of(row)]))[0]
 
-    async def page(
-        self,
-        owner: str,
-        *,
-        kind: str | None,
-        states: Sequence[TaskState],
-        model: str | None,
-        since: float | None,
-        before: float | None,
-        after_id: str | None,
-        limit: int,
-        ascending: bool = False,
-    ) -> tuple[list[Task], bool]:
-        """A page, newest first unless `ascending`, and whether there are more."""
-        where = [tasks.c.owner == owner]
-        where += [tasks.c.kind == kind] if kind else []
-        where += [tasks.c.state.in_(states)] if states else []
-        where += [tasks.c.model == model] if model else []
-        where += [tasks.c.created_at >= since] if since is not None else []
-        where += [tasks.c.created_at < before] if before is not None else []
-        order = (tasks.c.created_at, tasks.c.id) if ascending else (tasks.c.created_at.desc(), tasks.c.id.desc())
-        if after_id:
-            where.append(_beyond(await self.get(after_id, owner), ascending))
-        async with self._database.read() as connection:
-            query = select(tasks).where(*where).order_by(*order).limit(limit + 1)
-            rows = (await connection.execute(query)).all()
-            return await self._with_outputs(connection, rows[:limit]), len(rows) > limit
+    async def versions(self, ids: Collection[str]) -> Mapping[str, int]:
+        """How often each task has changed. One that is gone is left out."""
+        query = select(tasks.c.id, tasks.c.version).where(tasks.c.id.in_(list(ids)))
+        async with self.database.read() as connection:
+            return {row.id: row.version for row in (await connection.execute(query)).all()}
 
-    async def claim(self, limit: int, now: float) -> list[Task]:
-        """Take hold of due tasks that nobody holds: one statement, so that no two processes get the same."""
-        free = and_(tasks.c.state.in_(OPEN), tasks.c.next_poll_at <= now, tasks.c.lease_until < now)
-        due = select(tasks.c.id).where(free).order_by(tasks.c.next_poll_at).limit(limit)
-        return await self._claim(tasks.c.id.in_(due.with_for_update(skip_locked=True)), now)
+    async def holder_of(self, upstream: str, job: Job, account: str) -> str | None:
+        """The task that a job belongs to already, if any."""
+        of_account = and_(tasks.c.account_id == account, tasks.c.upstream == upstream, tasks.c.job.is_not(None))
+        named = tasks.c.job.like(f'%"id":{_escaped(_encoded(job.id))}%', escape="\\")
+        async with self.database.read() as connection:
+            return (await connection.execute(select(tasks.c.id).where(of_account, named))).scalars().first()
 
-    async def claim_one(self, task_id: str, now: float) -> Task | None:
-        found = await self._claim(and_(tasks.c.id == task_id, tasks.c.lease_until < now), now)
-        return found[0] if found else None
-
-    async def _claim(self, which: ColumnElement[bool], now: float) -> list[Task]:
-        held = {"lease_owner": self.process, "lease_until": now + self._hold}
-        async with self._database.write() as connection:
-            query = update(tasks).where(which).values(held).returning(*tasks.c)
-            return [_task(row) for row in (await connection.execute(query)).all()]
-
-    async def save(self, task: Task, *, release: bool = True) -> bool:
-        """Write a task that this process holds. False where the hold was lost or the task is final already."""
-        held = and_(tasks.c.id == task.id, tasks.c.lease_owner == self.process, tasks.c.state.in_(OPEN))
-        values = _held_row(task) | ({"lease_owner": None, "lease_until": 0.0} if release else {})
-        async with self._database.write() as connection:
-            return bool((await connection.execute(update(tasks).where(held).values(values))).rowcount)
-
-    async def ask_to_cancel(self, task_id: str) -> bool:
-        """Note that a task shall end, whoever holds it. False where it is final."""
-        return await self._change(task_id, {"cancel_requested": True})
-
-    async def end(self, task: Task) -> bool:
-        """Give a task its final state, whoever holds it. False where it has one."""
-        changed = {"state": task.state, "finished_at": task.finished_at, "cancel_requested": task.cancel_requested}
-        return await self._change(task.id, changed | {"lease_owner": None, "lease_until": 0.0})
-
-    async def _change(self, task_id: str, values: dict[str, Any]) -> bool:
-        which = and_(tasks.c.id == task_id, tasks.c.state.in_(OPEN))
-        async with self._database.write() as connection:
-            return bool((await connection.execute(update(tasks).where(which).values(values))).rowcount)
-
-    async def succeed(self, task: Task, asset_ids: Sequence[str]) -> bool:
-        """The last step of a task and its outputs, together or not at all."""
-        held = and_(tasks.c.id == task.id, tasks.c.lease_owner == self.process, tasks.c.state.in_(OPEN))
-        async with self._database.write() as connection:
-            values = _held_row(task) | {"lease_owner": None, "lease_until": 0.0}
-            if not (await connection.execute(update(tasks).where(held).values(values))).rowcount:
-                return False
-            for position, asset_id in enumerate(asset_ids):
-                await connection.execute(
-                    insert(outputs).values(
-                        id=f"out_{secrets.token_hex(16)}",
-                        task_id=task.id,
-                        position=position,
-                        state="succeeded",
-                        asset_id=asset_id,
-                    )
-                )
-            return True
-
-    async def free_holds(self) -> None:
-        """Drop every hold of processes before this one: right where a database has one process at a time."""
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(tasks).where(tasks.c.lease_until > 0).values(lease_owner=None, lease_until=0.0)
-            )
-
-    async def next_due(self) -> float | None:
-        """When the next task is due, unix seconds."""
-        query = select(func.min(tasks.c.next_poll_at)).where(tasks.c.state.in_(OPEN), tasks.c.lease_until < time.time())
-        async with self._database.read() as connection:
+    async def next_due(self, lane: LaneName) -> float | None:
+        """When the next task is due, by the database's clock."""
+        now = self.database.now_sql()
+        free = or_(tasks.c.lease_until < now, tasks.c.lease_until == 0.0)
+        query = select(func.min(tasks.c.next_poll_at)).where(tasks.c.state.in_(OPEN), free, _in(lane))
+        async with self.database.read() as connection:
             found = (await connection.execute(query)).scalar()
         return float(found) if found is not None else None
 
-    async def _with_outputs(self, connection: Any, rows: Sequence[Row[Any]]) -> list[Task]:
-        found = {row.id: _task(row) for row in rows}
-        if any(task.state == "succeeded" for task in found.values()):
-            query = (
-                select(outputs.c.task_id, assets)
-                .join(assets, assets.c.id == outputs.c.asset_id)
-                .where(outputs.c.task_id.in_(list(found)))
-                .order_by(outputs.c.task_id, outputs.c.position)
-            )
-            for row in (await connection.execute(query)).all():
-                task = found[row.task_id]
-                found[row.task_id] = replace(task, outputs=(*task.outputs, _output(row)))
-        return list(found.values())
+    # --- claims ---
+
+    async def claim(self, lane: LaneName, limit: int) -> list[Task]:
+        """Take hold of due tasks that nobody holds, the longest due first: one statement, so that no two get the same."""
+        now = self.database.now_sql()
+        free = and_(tasks.c.state.in_(OPEN), tasks.c.next_poll_at <= now, tasks.c.lease_until < now, _in(lane))
+        due = select(tasks.c.id).where(free).order_by(tasks.c.next_poll_at, tasks.c.created_at).limit(limit)
+        return await self._claim(tasks.c.id.in_(due.with_for_update(skip_locked=True)))
+
+    async def claim_one(self, task_id: str, *, due: bool = False) -> Task | None:
+        """Take hold of one task if nobody has it; `due`: only if it is."""
+        now = self.database.now_sql()
+        which = [tasks.c.id == task_id, tasks.c.state.in_(OPEN), tasks.c.lease_until < now]
+        which += [tasks.c.next_poll_at <= now] if due else []
+        found = await self._claim(and_(*which))
+        return found[0] if found else None
+
+    async def _claim(self, which: ColumnElement[bool]) -> list[Task]:
+        now = self.database.now_sql()
+        held = {"lease_owner": self._lease(), "lease_until": now + self._hold}
+        query = update(tasks).where(which).values(held).returning(*tasks.c, now.label("now"))
+        async with self.database.write() as connection:
+            rows = (await connection.execute(query)).all()
+            found = await with_outputs(connection, [task_of(row) for row in rows])
+        if rows:
+            self.database.now_seen(max(row.now for row in rows))
+        return sorted(found, key=lambda task: (task.next_poll_at, task.created_at))
+
+    async def renew(self, ids: Collection[str]) -> None:
+        """Hold on to tasks that this process has in hand."""
+        which = and_(tasks.c.id.in_(list(ids)), tasks.c.lease_owner.like(f"{self.process}.%"))
+        values = {"lease_until": self.database.now_sql() + self._hold}
+        async with self.database.write() as connection:
+            await connection.execute(update(tasks).where(which).values(values))
+
+    async def free_holds(self) -> None:
+        """Drop every hold of processes before this one: right where a database has one process at a time."""
+        async with self.database.write() as connection:
+            await connection.execute(update(tasks).where(tasks.c.lease_until > 0).values(_FREED))
+
+    # --- changes by the holder ---
+
+    async def save(self, task: Task, *, release: bool = True, begun: bool = False) -> bool:
+        """Write a task that this process holds. False where it holds it no longer or the task is final already.
+
+        `begun`: it runs from now on, and whoever wants to hear of that does.
+        """
+        values = change_of(task) | (_FREED if release else {}) | _CHANGED
+        return await self._change(_held(task), values, begun=begun) is not None
+
+    async def sending(self, task: Task) -> bool:
+        """Note that an upstream is about to be asked. False where that must not be: the hold is lost, or it is
+        to be cancelled."""
+        which = and_(_held(task), tasks.c.cancel_requested.is_(False))
+        return await self._change(which, change_of(task) | _CHANGED) is not None
+
+    async def job_made(self, task: Task) -> bool | None:
+        """Write the job that the last asking made, even where the hold was lost meanwhile: what is paid for is known.
+
+        True where the task is to be cancelled, None where it has an end or a job already.
+        """
+        unknown = tasks.c.state.in_(("submitting", "submit_unknown"))
+        which = and_(tasks.c.id == task.id, unknown, tasks.c.submitted_at == task.submitted_at)
+        row = await self._change(which, change_of(task) | _FREED | _CHANGED, begun=True)
+        return None if row is None else bool(row.cancel_requested)
+
+    async def add_output(
+        self, task: Task, position: int, asset_id: str | None, error: dict[str, Any] | None = None
+    ) -> None:
+        """Enter one result, or why it could not be had; one that is entered already stays."""
+        row = {
+            "id": f"out_{secrets.token_hex(16)}",
+            "task_id": task.id,
+            "position": position,
+            "state": "failed" if asset_id is None else "succeeded",
+            "asset_id": asset_id,
+            "error": None if error is None else _encoded(error),
+        }
+        here = and_(outputs.c.task_id == task.id, outputs.c.position == position)
+
+        async def change(connection: AsyncConnection) -> None:
+            if (await connection.execute(select(outputs.c.id).where(here))).first() is None:
+                await connection.execute(insert(outputs).values(row))
+
+        await self.writes.commit(change)
+
+    # --- changes by anybody ---
+
+    async def ask_to_cancel(self, task_id: str) -> bool:
+        """Note that a task shall end, whoever holds it. False where it is final."""
+        values = {"cancel_requested": True} | _CHANGED
+        return await self._change(_open(task_id), values) is not None
+
+    async def end(self, task: Task) -> bool:
+        """Give a task its final state, whoever holds it. False where it has one."""
+        row = row_of(task)
+        values = {name: row[name] for name in ("state", "finished_at", "cancel_requested", "eta", "error")}
+        return await self._change(_open(task.id), values | _FREED | _CHANGED) is not None
+
+    async def due_now(self, task_id: str) -> None:
+        """Have a task looked at next, whatever its schedule."""
+        await self._change(_open(task_id), {"next_poll_at": self.now()})
+
+    async def delete(self, task_id: str) -> None:
+        async with self.database.write() as connection:
+            await connection.execute(delete(requests).where(requests.c.task_id == task_id))
+            await connection.execute(delete(tasks).where(tasks.c.id == task_id))
+
+    async def _change(self, which: ColumnElement[bool], values: Mapping[str, Any], *, begun: bool = False) -> Any:
+        """Change a row, and announce its end (or that it runs) in the same transaction. The row now, None if not met."""
+        query = (
+            update(tasks)
+            .where(which)
+            .values(values)
+            .returning(*(tasks.c[name] for name in ("id", "owner", "state", "version", "webhook", "cancel_requested")))
+        )
+
+        async def change(connection: AsyncConnection) -> Any:
+            row = (await connection.execute(query)).one_or_none()
+            if row is not None and row.webhook is not None and (begun or row.state in FINAL):
+                await outbox.announce(
+                    connection,
+                    task_id=row.id,
+                    owner=row.owner,
+                    webhook=msgspec.json.decode(row.webhook, type=Webhook),
+                    state=row.state,
+                    version=row.version,
+                    now=self.now(),
+                )
+            return row
+
+        return await self.writes.commit(change)
+
+    def _lease(self) -> str:
+        return f"{self.process}.{next(self._leases)}"
+
+    def _until(self) -> ColumnElement[float]:
+        return self.database.now_sql() + self._hold
 
 
-def _beyond(task: Task, ascending: bool) -> ColumnElement[bool]:
-    if ascending:
-        later = tasks.c.created_at > task.created_at
-        return or_(later, and_(tasks.c.created_at == task.created_at, tasks.c.id > task.id))
-    earlier = tasks.c.created_at < task.created_at
-    return or_(earlier, and_(tasks.c.created_at == task.created_at, tasks.c.id < task.id))
-
-
-def _output(row: Any) -> Output:
-    return Output(row.id, row.key, row.mime, row.size, row.width, row.height, row.seconds)
-
-
-def _row(task: Task) -> dict[str, Any]:
-    return {
-        "id": task.id,
-        "owner": task.owner,
-        "kind": task.kind,
-        "model": task.model,
-        "upstream": task.upstream,
-        "account_id": task.account,
-        "state": task.state,
-        "request": _json(task.request),
-        "job": _json(task.job) if task.job else None,
-        "params": _json({"candidates": task.candidates, "estimate": task.estimate, "request_id": task.request_id}),
-        "progress": task.progress,
-        "eta": task.eta,
-        "error": _json(task.error) if task.error else None,
-        "usage": _json(task.usage) if task.usage else None,
-        "chat_id": task.chat_id,
-        "attempts": _json(task.attempts),
-        "created_at": task.created_at,
-        "submitted_at": task.submitted_at,
-        "started_at": task.started_at,
-        "finished_at": task.finished_at,
-        "deadline": task.deadline,
-        "next_poll_at": task.next_poll_at,
-        "cancel_requested": task.cancel_requested,
-        "native": task.native,
-    }
-
-
-def _held_row(task: Task) -> dict[str, Any]:
-    """What its holder may write: a cancel that somebody asked for meanwhile stays asked for."""
-    return {name: value for name, value in _row(task).items() if name != "cancel_requested"}
-
-
-def _task(row: Any) -> Task:
-    params = msgspec.json.decode(row.params)
-    return Task(
-        id=row.id,
-        owner=row.owner,
-        kind=row.kind,
-        model=row.model,
-        upstream=row.upstream,
-        account=row.account_id,
-        state=row.state,
-        request=msgspec.json.decode(row.request, type=VideoRequest),
-        job=msgspec.json.decode(row.job, type=Job) if row.job else None,
-        progress=row.progress,
-        eta=row.eta,
-        error=msgspec.json.decode(row.error) if row.error else None,
-        usage=msgspec.json.decode(row.usage) if row.usage else None,
-        chat_id=row.chat_id,
-        attempts=tuple(msgspec.json.decode(row.attempts)),
-        created_at=row.created_at,
-        submitted_at=row.submitted_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        deadline=row.deadline,
-        next_poll_at=row.next_poll_at,
-        cancel_requested=bool(row.cancel_requested),
-        native=row.native or "",
-        candidates=tuple((upstream, model) for upstream, model in params["candidates"]),
-        estimate=params["estimate"],
-        request_id=params["request_id"],
+async def with_outputs(connection: AsyncConnection, found: Sequence[Task]) -> list[Task]:
+    """The tasks with what they made so far."""
+    ids = [task.id for task in found if task.state != "queued" or task.started_at is not None]
+    if not ids:
+        return list(found)
+    columns = (outputs.c.task_id, outputs.c.position, outputs.c.state, outputs.c.asset_id, outputs.c.error)
+    measures = (assets.c.key, assets.c.mime, assets.c.size, assets.c.width, assets.c.height, assets.c.seconds)
+    query = (
+        select(*columns, *measures)
+        .join(assets, assets.c.id == outputs.c.asset_id, isouter=True)
+        .where(outputs.c.task_id.in_(ids))
+        .order_by(outputs.c.task_id, outputs.c.position)
     )
+    made: dict[str, list[Output]] = {}
+    for row in (await connection.execute(query)).all():
+        made.setdefault(row.task_id, []).append(output_of(row))
+    return [replace(task, outputs=tuple(made.get(task.id, ()))) for task in found]
 
 
-def _json(value: Any) -> str:
+def _in(lane: LaneName) -> ColumnElement[bool]:
+    return tasks.c.job.is_(None) if lane == "make" else tasks.c.job.is_not(None)
+
+
+def _held(task: Task) -> ColumnElement[bool]:
+    return and_(tasks.c.id == task.id, tasks.c.lease_owner == task.lease, tasks.c.state.in_(OPEN))
+
+
+def _open(task_id: str) -> ColumnElement[bool]:
+    return and_(tasks.c.id == task_id, tasks.c.state.in_(OPEN))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _encoded(value: Any) -> str:
     return msgspec.json.encode(value).decode()

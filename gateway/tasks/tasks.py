@@ -1,6 +1,6 @@
-"""Tasks as the routes see them: submit, get, list, watch, cancel.
+"""Tasks as the routes see them: submit, get, watch, cancel, delete.
 
-The row is written before anything else happens; then the runner takes the task on, apart from any request, so that a
+The row is written before anything else happens; then the poller takes the task on, apart from any request, so that a
 client that leaves loses nothing.
 """
 
@@ -8,49 +8,89 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from gateway.assets.inputs import Inputs
 from gateway.errors import AccountError, Conflict, RequestError, UpstreamError, WaitTimeout
 from gateway.relay import Relay
+from gateway.tasks.idempotency import Once
 from gateway.tasks.poller import Poller
-from gateway.tasks.store import Store, Task
-from gateway.types import Candidate, Principal, TaskState, VideoRequest
+from gateway.tasks.store import Store
+from gateway.tasks.task import Task
+from gateway.types import (
+    Candidate,
+    ChatRequest,
+    ImageRequest,
+    Kind,
+    MusicRequest,
+    Principal,
+    SpeechRequest,
+    TaskRequest,
+    TaskState,
+    VideoRequest,
+    Webhook,
+)
 
-LOOK_SECONDS = 2.0
-"""A watcher looks itself this often: a change may have been made by another process."""
+LOOK_SECONDS = 10.0
+"""A watcher looks itself this often, whatever it hears."""
+ADVANCE_SECONDS = 0.5
+"""The same where nothing runs in the background: its looking is what makes the task go on."""
+STEP_SECONDS = 20.0
+"""How long a request lets a step of its task take before it tells how the task stands."""
 SUBMIT_WAIT_SECONDS = 30.0
 """How long a request waits to hear whether its task was taken."""
 
 
 class Tasks:
-    def __init__(self, store: Store, poller: Poller, relay: Relay, inputs: Inputs, *, deadline: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        poller: Poller,
+        relay: Relay,
+        inputs: Inputs,
+        *,
+        deadline: float,
+        background: bool = True,
+    ) -> None:
         self.store = store
         self.poller = poller
         self.relay = relay
         self.inputs = inputs
         self.deadline = deadline
+        self.background = background
+        """Whether tasks go on by themselves; if not, being asked about takes them a step further."""
 
     async def submit(
         self,
-        request: VideoRequest,
+        request: TaskRequest,
         candidates: Sequence[Candidate],
         principal: Principal,
         *,
         request_id: str,
+        kind: Kind | None = None,
         chat_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        webhook: Webhook | None = None,
+        deadline: float | None = None,
+        once: Once | None = None,
     ) -> Task:
-        """Promise a generation: once this returns, it is in the database. Raises what refuses it at once."""
-        request = await self.inputs.settled(request)
-        now = time.time()
+        """Promise a generation: once this returns, it is in the database. Raises what refuses it at once.
+
+        `deadline`: seconds it may take, if not what its upstream and the configuration say. `once`: whether it was
+        asked for before; then the earlier task is returned, as it stands.
+        """
+        request = await self._ready(request)
+        now = self.store.now()
         first = candidates[0]
-        upstream = self.relay.upstreams[first.upstream]
         task = Task(
             id=f"task_{secrets.token_hex(16)}",
             owner=principal.id,
-            kind=request.kind,
+            kind=kind or ("t2t" if isinstance(request, ChatRequest) else request.kind),
             model=first.card.id,
             upstream=first.upstream,
             account=None,
@@ -67,22 +107,54 @@ class Tasks:
             submitted_at=None,
             started_at=None,
             finished_at=None,
-            deadline=now + (upstream.deadline or self.deadline),
+            deadline=now + (deadline or self._allowance(request, candidates)),
             next_poll_at=now,
             cancel_requested=False,
             native="",
             candidates=tuple((candidate.upstream, candidate.card.id) for candidate in candidates),
             estimate=first.card.estimate,
             request_id=request_id,
+            most=max(1, min(candidate.card.max_n for candidate in candidates)),
+            metadata=dict(metadata) if metadata else None,
+            webhook=webhook or principal.webhook,
         )
-        await self.store.add(task)
-        refusal = await self.poller.take_on(task.id, SUBMIT_WAIT_SECONDS)
+        written = await self.store.add(task, once)
+        if written.id != task.id:
+            return written
+        refusal = await self.poller.take_on(written, self._first_step(request))
         if refusal is not None:
             refusal.task_id, refusal.chat_id = task.id, chat_id
             raise refusal
         return await self.store.get(task.id)
 
+    async def _ready(self, request: TaskRequest) -> TaskRequest:
+        """A request that can be stored: its files are ours, and a job made for it can be found again."""
+        match request:
+            case VideoRequest():
+                request = msgspec.structs.replace(request, mark=secrets.randbits(31) | 1)
+                return await self.inputs.settled(request)
+            case ImageRequest():
+                return await self.inputs.settled(request)
+            case SpeechRequest() | MusicRequest() | ChatRequest():
+                return request
+
+    def _allowance(self, request: TaskRequest, candidates: Sequence[Candidate]) -> float:
+        if not isinstance(request, VideoRequest):
+            return self.deadline
+        return self.relay.upstreams[candidates[0].upstream].allowance(request) or self.deadline
+
+    def _first_step(self, request: TaskRequest) -> float:
+        """A job is promised once the upstream has taken it; what is made here is promised at once."""
+        if isinstance(request, VideoRequest):
+            return SUBMIT_WAIT_SECONDS
+        return 0.0 if self.background else STEP_SECONDS
+
     async def get(self, task_id: str, principal: Principal) -> Task:
+        """A task of the caller's; it goes a step further first, where nothing runs in the background."""
+        task = await self.store.get(task_id, principal.id)
+        if self.background or task.final or task.next_poll_at > self.store.now():
+            return task
+        await self.poller.advance(task_id, STEP_SECONDS)
         return await self.store.get(task_id, principal.id)
 
     async def watch(self, task_id: str, limit: float) -> AsyncGenerator[Task]:
@@ -92,7 +164,8 @@ class Tasks:
         while True:
             with closing(self.poller.notices.next(task_id)) as changed:
                 task = await self.store.get(task_id)
-                looks = (task.state, round(task.progress))
+                changed.version = task.version
+                looks = (task.state, round(task.progress), len(task.outputs), task.cancel_requested)
                 if looks != seen:
                     seen = looks
                     yield task
@@ -101,7 +174,9 @@ class Tasks:
                 left = end - time.monotonic()
                 if left <= 0:
                     raise _too_long(task, limit)
-                await changed.wait(min(LOOK_SECONDS, left))
+                await changed.wait(min(LOOK_SECONDS if self.background else ADVANCE_SECONDS, left))
+            if not self.background:
+                await self.poller.advance(task_id, min(STEP_SECONDS, max(0.0, end - time.monotonic())))
 
     async def finished(self, task_id: str, limit: float) -> Task:
         """Wait for the end. Raises WaitTimeout."""
@@ -113,26 +188,60 @@ class Tasks:
 
     async def cancel(self, task_id: str, principal: Principal) -> Task:
         """Stop a task: at once where no job exists, else as far as the upstream can. A final task stays as it is."""
-        task = await self.get(task_id, principal)
+        task = await self.store.get(task_id, principal.id)
         if await self.store.ask_to_cancel(task_id):
             task = await self.store.get(task_id)  # read after the asking: whoever comes second stops the job
-        if task.state in ("queued", "running"):
+        if not task.final:
             await self._stop(task)
         self.poller.notices.tell(task_id)
         return await self.store.get(task_id)
 
     async def _stop(self, task: Task) -> None:
+        if task.job is not None:
+            confirmed = await self._stopped_upstream(task)
+            if confirmed is not False:
+                await self._cancelled(task, upstream=bool(confirmed))
+        elif task.unasked:
+            await self._cancelled(task, upstream=None)
+        elif task.video is None:
+            self.poller.drop(task.id)
+            await self._cancelled(task, upstream=False)
+
+    async def _stopped_upstream(self, task: Task) -> bool | None:
         try:
-            await self.poller.stop(task)
+            return await self.poller.polling.stop(task)
         except (AccountError, RequestError, UpstreamError) as exc:
             raise Conflict(
                 f"the task cannot be cancelled now: {exc.message}", code="not_cancellable", task_id=task.id
             ) from exc
 
+    async def _cancelled(self, task: Task, *, upstream: bool | None) -> None:
+        """`upstream`: whether the upstream stopped its part; None where it had none."""
+        note = None if upstream is None else {"upstream_cancelled": upstream}
+        done = replace(
+            task, state="cancelled", cancel_requested=True, finished_at=self.store.now(), error=note, eta=None
+        )
+        if await self.store.end(done):
+            self.poller.recorder.ended(done, None, None)
+
+    async def delete(self, task_id: str, principal: Principal) -> None:
+        """Forget a final task and what it made. Its usage stays recorded. Raises Conflict while it goes on."""
+        task = await self.store.get(task_id, principal.id)
+        if not task.final:
+            raise Conflict(
+                "the task goes on",
+                code="task_not_final",
+                task_id=task_id,
+                advice="Cancel it first, or wait for its end",
+            )
+        await self.relay.ingest.forget(task.id, task.owner)
+        await self.store.delete(task.id)
+
 
 def _too_long(task: Task, limit: float) -> WaitTimeout:
+    made = "the video" if task.video else "the result"
     return WaitTimeout(
-        f"the video was not ready within {limit:.0f} s; it goes on",
+        f"{made} was not ready within {limit:.0f} s; it goes on",
         advice=f"Ask GET /api/tasks/status/{task.id} for it",
         task_id=task.id,
         chat_id=task.chat_id,

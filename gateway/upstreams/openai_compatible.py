@@ -57,6 +57,7 @@ GATEWAY_FIELDS = frozenset(
         "waitForCompletion",
         "message",
         "fallback",
+        "webhook",
         "webhook_url",
         "webhook_events",
         "on_unsupported",

@@ -46,7 +46,8 @@ _READ_HERE = frozenset(
         "model", "message", "messages", "chatType", "kind", "size", "aspect_ratio", "chatId", "parentId", "files",
         "waitForCompletion", "stream", "stream_options", "n", "seed", "seconds", "duration", "voice", "format",
         "response_format", "speed", "prompt", "input", "images", "image", "tools", "tool_choice", "modalities",
-        "progress",
+        "progress", "webhook", "webhook_url", "webhook_events", "metadata", "deadline_s", "text", "first_frame",
+        "last_frame", "reference_images", "fallback",
     }
 )  # fmt: skip
 _NATIVE_ONLY = frozenset({"message", "chatType", "kind", "chatId", "parentId", "files", "waitForCompletion", "size"})
@@ -192,6 +193,19 @@ def video_request(
         params=wire_body.decoded(body, _READ_HERE),
         hints=hints,
     )
+
+
+def media_request(
+    body: Body, kind: Kind, model: str, prompt: str, found: tuple[Input, ...], hints: Hints
+) -> ImageRequest | VideoRequest | SpeechRequest | MusicRequest:
+    """A request for media of any kind."""
+    if kind in VIDEO_KINDS:
+        return video_request(body, kind, model, prompt, found, hints)
+    if kind == "tts":
+        return speech_request(body, model, prompt, hints)
+    if kind == "t2m":
+        return music_request(body, model, prompt, hints)
+    return image_request(body, kind, model, prompt, found, hints)
 
 
 VideoKind = Literal["t2v", "i2v", "flf2v", "ref2v"]

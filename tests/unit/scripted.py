@@ -189,6 +189,43 @@ class Stops(Films):
         return self.stops
 
 
+class Finds(Films):
+    """Can say whether a job was made whose create it did not answer."""
+
+    def __init__(self, *, finds: Sequence[Any] = (None,), **scripts: Any) -> None:
+        super().__init__(**scripts)
+        self.finds = list(finds)
+        self.sought: list[tuple[VideoRequest, float, str]] = []
+
+    async def find(self, request: VideoRequest, since: float, account: Account) -> Job | None:
+        self.sought.append((request, since, account.name))
+        found: Job | None = await _given(self.finds)
+        return found
+
+
+class TellsOfMany(Films):
+    """Makes job after job, and tells of many in one call: `stands` by job id, else as `polls` says."""
+
+    poll_batch = 10
+
+    def __init__(self, **scripts: Any) -> None:
+        super().__init__(**scripts)
+        self.jobs = 0
+        self.stands: dict[str, JobUpdate | None] = {}
+        self.calls: list[tuple[list[str], str]] = []
+
+    async def submit(self, request: VideoRequest, account: Account) -> Job:
+        self.submitted.append(request)
+        self.jobs += 1
+        return Job(f"job-{self.jobs}")
+
+    async def poll_many(self, jobs: Sequence[Job], account: Account) -> dict[str, JobUpdate]:
+        self.calls.append(([job.id for job in jobs], account.name))
+        answer: JobUpdate = await _given(self.polls)
+        told = {job.id: self.stands.get(job.id, answer) for job in jobs}
+        return {name: update for name, update in told.items() if update is not None}
+
+
 async def _given(answers: list[Any]) -> Any:
     answer = answers.pop(0) if len(answers) > 1 else answers[0]
     if isinstance(answer, asyncio.Event):

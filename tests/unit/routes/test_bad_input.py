@@ -438,7 +438,7 @@ PLACES = [
     ("GET", "/api/tasks/status/task_x", NO_TASK),
     ("GET", "/api/tasks/task_x/events", NO_TASK),
     ("POST", "/api/tasks/task_x/cancel", NO_TASK),
-    ("GET", "/api/tasks?after=task_x", NO_TASK),
+    ("GET", "/api/tasks?after=task_x", Wrong(404, "task_not_found", "no task 'task_x'", "after")),
     ("GET", "/api/tasks/%00", NUL),
     ("GET", "/api/tasks?model=%00", NUL),
     ("GET", "/api/tasks?status=odd", value("status", f"'status' 'odd' is unknown: use one of {STATES}")),

@@ -1,0 +1,128 @@
+"""A task as its caller sees it."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import msgspec
+
+from gateway.links import Links
+from gateway.tasks.task import Output, Task
+from gateway.types import ChatRequest, TaskState
+
+WORDS: dict[TaskState, str] = {
+    "submitting": "processing",
+    "submit_unknown": "processing",
+    "queued": "processing",
+    "running": "processing",
+    "succeeded": "completed",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "expired": "expired",
+}
+"""As /api/tasks/status says it."""
+POLL_AGAIN_SECONDS = (1, 30)
+"""What a caller is asked to wait between two looks, at least and at most."""
+
+
+def resource(
+    task: Task, base: str, links: Links, *, admin: bool = False, queue_position: int | None = None
+) -> dict[str, Any]:
+    """Everything a caller may know of its task. Times are Unix seconds; accounts and attempts are told to admins.
+
+    `base`: what links begin with; empty makes them paths.
+    """
+    here = f"{base}/api/tasks/{task.id}"
+    shown: dict[str, Any] = {
+        "id": task.id,
+        "object": "task",
+        "kind": task.kind,
+        "model": task.model,
+        "upstream": task.upstream,
+        "status": "queued" if task.state in ("submitting", "submit_unknown") else task.state,
+        "progress": round(task.progress),
+        "queue_position": queue_position,
+        "eta_seconds": None if task.eta is None else round(task.eta),
+        "created_at": int(task.created_at),
+        "started_at": _whole(task.started_at),
+        "finished_at": _whole(task.finished_at),
+        "deadline": int(task.deadline),
+        "cancel_requested": task.cancel_requested,
+        "chatId": task.chat_id,
+        "input": _input(task),
+        "output": _output(task, base, links),
+        "error": _error(task.error),
+        "usage": task.usage,
+        "metadata": task.metadata or {},
+        "webhook": {"url": task.webhook.url, "events": list(task.webhook.events)} if task.webhook else None,
+        "links": {"self": here, "events": f"{here}/events", "cancel": f"{here}/cancel"},
+    }
+    if task.state == "cancelled" and task.error and "upstream_cancelled" in task.error:
+        shown["upstream_cancelled"] = task.error["upstream_cancelled"]
+    if admin:
+        shown |= {"account": task.account, "attempts": list(task.attempts), "native_status": task.native}
+    return shown
+
+
+def again(task: Task, now: float) -> list[tuple[bytes, bytes]]:
+    """When it is worth asking again: when the gateway itself will have."""
+    if task.final:
+        return []
+    low, high = POLL_AGAIN_SECONDS
+    seconds = max(low, min(high, math.ceil(task.next_poll_at - now)))
+    return [(b"retry-after", b"%d" % seconds), (b"openai-poll-after-ms", b"%d" % (seconds * 1000))]
+
+
+def _output(task: Task, base: str, links: Links) -> dict[str, Any]:
+    """What is here; a task of several may have succeeded in some, and then says what came of the others."""
+    files = [_file(output, base, links) for output in task.outputs if output.state == "succeeded" and output.key]
+    shown: dict[str, Any] = {"files": files}
+    failed = [
+        {"index": output.position, "error": _error(output.error)} for output in task.outputs if output.state == "failed"
+    ]
+    if failed:
+        shown["failed"] = failed
+    if task.answer is not None:
+        shown["text"] = task.answer
+    return shown
+
+
+def _file(output: Output, base: str, links: Links) -> dict[str, Any]:
+    return {
+        "id": output.asset_id,
+        "index": output.position,
+        "url": base + links.path(output.key, time.time()),
+        "mime": output.mime,
+        "bytes": output.size,
+        "width": output.width,
+        "height": output.height,
+        "seconds": output.seconds,
+    }
+
+
+def _error(kept: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not kept or "code" not in kept:
+        return None
+    return {name: kept.get(name) for name in ("code", "message", "type", "param")}
+
+
+def _input(task: Task) -> dict[str, Any]:
+    asked = task.request
+    if isinstance(asked, ChatRequest):
+        return {"messages": msgspec.json.decode(asked.body["messages"])}
+    size = getattr(asked, "size", None)
+    shown: dict[str, Any] = {"prompt": asked.prompt}
+    if hasattr(asked, "size"):
+        shown["size"] = (f"{size.width}x{size.height}" if size.width else size.ratio) if size else None
+    shown |= {
+        name: getattr(asked, name) for name in ("seconds", "seed", "n", "voice", "format") if hasattr(asked, name)
+    }
+    if hasattr(asked, "inputs"):
+        shown["images"] = len(asked.inputs)
+    return {**shown, **asked.params}
+
+
+def _whole(moment: float | None) -> int | None:
+    return None if moment is None else int(moment)

@@ -1,0 +1,164 @@
+"""Tasks without a job upstream: images, speech, music and text, made while a process holds the task.
+
+Every output is kept and entered as it comes. What is paid for is asked for once: a task whose process died while it was
+being made keeps what is here, and the rest counts as unknown. Text costs nothing to ask for again, and is.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import msgspec
+
+from gateway.errors import (
+    AccountError,
+    ContentRefused,
+    GatewayError,
+    GenerationFailed,
+    SubmitOutcomeUnknown,
+    Unavailable,
+)
+from gateway.relay import Relay, Relayed
+from gateway.tasks.failure import failure_of
+from gateway.tasks.recorder import Recorder
+from gateway.tasks.store import Store
+from gateway.tasks.submission import Asking, NotOurs, Submission, attempted, work_for
+from gateway.tasks.task import Task, told
+from gateway.types import ImageRequest, MediaReady, Progress, TaskRequest, Usage
+from gateway.wire import openai_chat
+from gateway.wire.openai_chat import Folded, Heading
+
+PROGRESS_STEP: Final = 5.0
+"""Percent that a progress must have grown by to be written."""
+
+
+@dataclass(slots=True)
+class _Made:
+    """What came of one asking."""
+
+    task: Task
+    missing: list[int]
+    """Positions that nothing came for."""
+    folded: Folded = field(default_factory=Folded)
+    error: GatewayError | None = None
+
+
+class Generating:
+    def __init__(self, store: Store, relay: Relay, recorder: Recorder, submission: Submission) -> None:
+        self.store = store
+        self.relay = relay
+        self.recorder = recorder
+        self.submission = submission
+
+    async def make(self, task: Task) -> GatewayError | None:
+        """Make what is missing of a task in hand. Returns the error that ended the task, if one did."""
+        missing, usage = _missing(task), Usage()
+        while missing:
+            asked, missing = missing[: task.most], missing[task.most :]
+            try:
+                made = await self._asked_for(task, asked)
+            except NotOurs:
+                await self.submission.given_back(task)
+                return None
+            task, usage = made.task, _sum(usage, made.folded.usage)
+            if isinstance(made.error, Unavailable | AccountError) and made.missing == asked:
+                return await self.submission.queue(task, made.error)
+            await self._failed(task, made.missing, made.error or GenerationFailed("fewer were made than asked for"))
+            if made.error is not None and not isinstance(made.error, ContentRefused | GenerationFailed):
+                await self._failed(task, missing, made.error)
+                break
+        return await self._finished(task, usage)
+
+    async def _asked_for(self, task: Task, positions: list[int]) -> _Made:
+        """Ask once for so many outputs. Raises NotOurs."""
+        made = _Made(task, list(positions))
+        asking = Asking(self.store, task)
+        work = work_for(task, asking, request=_part(task, len(positions)))
+        try:
+            await self._gather(await self.relay.open(work), asking, made)
+        except GatewayError as error:
+            made.error = _as_unknown(error, asking.sent)
+        made.task = attempted(asking.task if made.task is task else made.task, work)
+        return made
+
+    async def orphaned(self, task: Task) -> GatewayError | None:
+        """Go on after a process that died while it was making this."""
+        if task.kind == "t2t":
+            await self.recorder.put_off(replace(task, state="queued", account=None), 0.0)
+            return None
+        await self._failed(task, _missing(task), SubmitOutcomeUnknown())
+        return await self._finished(task, Usage())
+
+    async def _gather(self, relayed: Relayed, asking: Asking, made: _Made) -> None:
+        """Everything that comes, each output entered at once."""
+        async with aclosing(relayed):
+            now = self.store.now()
+            made.task = replace(asking.task, state="running", started_at=asking.task.started_at or now)
+            await self._still_ours(made.task, begun=True)
+            async for event in relayed:
+                made.folded.add(event)
+                if isinstance(event, MediaReady) and made.missing:
+                    await self.store.add_output(made.task, made.missing.pop(0), event.media.asset_id)
+                elif isinstance(event, Progress) and event.percent >= made.task.progress + PROGRESS_STEP:
+                    made.task = replace(made.task, progress=min(99.0, event.percent))
+                    await self._still_ours(made.task)
+        if made.task.kind == "t2t":
+            made.task = replace(made.task, answer=_text(made.folded, made.task.model))
+            made.missing.clear()
+
+    async def _still_ours(self, task: Task, *, begun: bool = False) -> None:
+        if not await self.store.save(task, release=False, begun=begun):
+            raise NotOurs
+        self.recorder.notices.tell(task.id)
+
+    async def _failed(self, task: Task, positions: list[int], error: GatewayError) -> None:
+        for position in positions:
+            await self.store.add_output(task, position, None, told(error))
+
+    async def _finished(self, task: Task, usage: Usage) -> GatewayError | None:
+        """All outputs have an end, and so has the task: well, if any of them came to something."""
+        made = (await self.store.get(task.id)).outputs
+        task = replace(task, outputs=made, eta=0.0)
+        if task.answer is None and not any(output.state == "succeeded" for output in made):
+            task = replace(task, state="failed", error=made[0].error if made else told(GenerationFailed()), eta=None)
+            error = failure_of(task)
+            await self.recorder.end(task, error, usage)
+            return error
+        await self.recorder.end(replace(task, state="succeeded", progress=100.0, error=None), None, usage)
+        return None
+
+
+def _missing(task: Task) -> list[int]:
+    there = {output.position for output in task.outputs}
+    wanted = task.request.n if isinstance(task.request, ImageRequest) else 1
+    return [position for position in range(wanted) if position not in there]
+
+
+def _part(task: Task, count: int) -> TaskRequest:
+    request = task.request
+    return msgspec.structs.replace(request, n=count) if isinstance(request, ImageRequest) else request
+
+
+def _as_unknown(error: GatewayError, sent: bool) -> GatewayError:
+    """A failure after which nobody can say whether it was made, and paid for, says so."""
+    return SubmitOutcomeUnknown(detail=error.message) if sent and error.sent == "unknown" else error
+
+
+def _text(folded: Folded, model: str) -> str:
+    whole = msgspec.json.decode(openai_chat.completion(folded, Heading("", 0, model, {})))
+    return str(whole["choices"][0]["message"].get("content") or "")
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        input_tokens=one.input_tokens + other.input_tokens,
+        output_tokens=one.output_tokens + other.output_tokens,
+        cached_tokens=one.cached_tokens + other.cached_tokens,
+        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
+        images=one.images + other.images,
+        seconds=one.seconds + other.seconds,
+        characters=one.characters + other.characters,
+        estimated=one.estimated or other.estimated,
+    )
