@@ -42,7 +42,7 @@ from gateway.routes.front import Front
 from gateway.routes.house import House
 from gateway.routes.task_resource import resource
 from gateway.routes.visits import Visits
-from gateway.state.redis import RedisBus
+from gateway.state import open_bus
 from gateway.storage import Storage
 from gateway.tasks.notices import Notices
 from gateway.tasks.outbox import Outbox
@@ -59,7 +59,7 @@ RESULT_MAX = 512 * 1024 * 1024
 SWEEP_SECONDS = 300.0
 BEGIN_AGAIN_SECONDS = 1.0
 SETTLE_SECONDS = 2.0
-"""How long a shutdown waits for creates of paid work that are under way, beyond what their callers wait for."""
+"""How long a shutdown waits for what is being made, at least; as long as for live requests, if that is longer."""
 LINK_SECRET = "link_secret"  # noqa: S105 - the name of a row
 
 log = structlog.get_logger(__name__)
@@ -127,7 +127,7 @@ def _wire(
     links = Links([_derived(secret, "links")], config.storage.link_ttl)
     inputs = Inputs(storage, links, http, database)
     told = config.redis_url if config.tasks.background else None  # nobody would listen, nor send
-    bus = RedisBus(told, _derived(secret, "bus").hex()[:16]) if told else None
+    bus = open_bus(told, _derived(secret, "bus").hex()[:16])
     ingest = Ingest(storage, http, database, limit=RESULT_MAX)
     meter = Meter(database)
     upstreams = {one.upstream.name: one.upstream for one in found}
@@ -209,10 +209,13 @@ def _begun(house: House) -> list[asyncio.Task[None]]:
 
 
 async def _ended(house: House, running: list[asyncio.Task[None]]) -> None:
-    await asyncio.gather(house.tasks.poller.settle(SETTLE_SECONDS), house.webhooks.settle(SETTLE_SECONDS))
+    limit = max(SETTLE_SECONDS, house.drain.left(house.config.server.drain_seconds))
+    await asyncio.gather(house.tasks.poller.settle(limit), house.webhooks.settle(SETTLE_SECONDS))
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+    with suppress(DatabaseUnavailable):
+        await house.tasks.store.let_go()
 
 
 async def _kept_up(name: str, run: Callable[[], Awaitable[None]]) -> None:

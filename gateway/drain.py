@@ -10,6 +10,7 @@ cancelled once, and whoever catches that `CancelledError` asks `drain.expired` w
 """
 
 import asyncio
+import time
 from typing import Final
 
 LAST_WORDS_SECONDS: Final = 2.0
@@ -19,10 +20,11 @@ CANCEL_MESSAGE: Final = "shutting_down"
 class Drain:
     """Which requests are alive, and whether the process is on its way out. One per process."""
 
-    __slots__ = ("_expired", "_live", "_quiet", "draining")
+    __slots__ = ("_begun", "_expired", "_live", "_quiet", "draining")
 
     def __init__(self) -> None:
         self.draining = False
+        self._begun: float | None = None
         self._expired = False
         self._live: set[asyncio.Task[object]] = set()
         self._quiet: asyncio.Event | None = None
@@ -40,6 +42,12 @@ class Drain:
     def begin(self) -> None:
         """Say that the process is stopping: readiness turns red, new work is refused. Safe in a signal handler."""
         self.draining = True
+        if self._begun is None:
+            self._begun = time.monotonic()
+
+    def left(self, grace: float) -> float:
+        """Seconds that remain of a grace that began with the draining; none before it."""
+        return 0.0 if self._begun is None else max(0.0, self._begun + grace - time.monotonic())
 
     def expire(self) -> None:
         """Say that grace is over, before the cancellations are sent. Safe in a signal handler."""

@@ -325,6 +325,10 @@ class ResultUnavailable(GenerationFailed):
     code = "result_unavailable"
 
 
+class ResultExpired(ResultUnavailable):
+    """The URL of the upstream's result no longer works; asked again, the upstream may name one that does."""
+
+
 class JobLost(UpstreamError):
     """The upstream no longer knows the job."""
 

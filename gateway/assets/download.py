@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
-from gateway.errors import GatewayError, ResultUnavailable, UpstreamFailed, UpstreamTimeout
+from gateway.errors import GatewayError, ResultExpired, ResultUnavailable, UpstreamFailed, UpstreamTimeout
 from gateway.http import Answer, Outbound
 from gateway.types import Account, Media
 from gateway.upstreams.base import Upstream
@@ -23,10 +23,6 @@ REFUSED = frozenset({400, 401, 403, 404, 410})
 """What a server says to a URL whose time is over, or to one that never was."""
 
 T = TypeVar("T")
-
-
-class ResultExpired(ResultUnavailable):
-    """The URL of the upstream's result no longer works; asked again, the upstream may name one that does."""
 
 
 async def incoming(

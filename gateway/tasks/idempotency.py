@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.engine import Database, to_the_end
 from gateway.db.tables import requests
-from gateway.errors import Conflict, DatabaseUnavailable, RequestError, StorageUnavailable
+from gateway.errors import Conflict, DatabaseUnavailable, GatewayError, RequestError
 from gateway.storage import Storage
 
 KEEP_SECONDS: Final = 24 * 3600.0
@@ -157,7 +157,7 @@ class Idempotency:
             if len(body) <= MOST_BYTES:
                 await to_the_end(self._keep(claim, status, headers, body))
                 return
-        except (DatabaseUnavailable, StorageUnavailable) as error:
+        except GatewayError as error:
             log.warning("answer not kept", code=error.code, detail=error.detail)
         finally:
             self._claims.discard(claim)
@@ -324,7 +324,7 @@ def _gives_way(row: Row[Any], once: Once, now: float) -> bool:
     leased = row.state == "running" and row.lease_until > now
     if row.expires_at <= now and not leased:
         return True
-    if not hmac.compare_digest(row.fingerprint, once.fingerprint):
+    if row.fingerprint != once.fingerprint:
         raise KeyReused
     return row.state == "running" and not leased
 

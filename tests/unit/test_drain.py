@@ -57,3 +57,11 @@ async def test_task_tracked_twice_lives_until_the_outer_one_ends() -> None:
             assert drain.live == 1
         assert drain.live == 1
     assert drain.live == 0
+
+
+async def test_what_is_left_of_the_grace_is_counted_from_its_beginning() -> None:
+    drain = Drain()
+    assert drain.left(30.0) == 0.0
+    drain.begin()
+    assert 29.0 < drain.left(30.0) <= 30.0
+    assert drain.left(0.0) == 0.0

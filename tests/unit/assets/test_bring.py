@@ -18,10 +18,10 @@ from sqlalchemy import delete
 
 from gateway import errors
 from gateway.assets import download
-from gateway.assets.download import ATTEMPTS, UNFETCHED, ResultExpired
+from gateway.assets.download import ATTEMPTS, UNFETCHED
 from gateway.assets.ingest import Kept, asset_id_of
 from gateway.db.tables import assets
-from gateway.errors import DatabaseUnavailable, ResultUnavailable, StorageUnavailable
+from gateway.errors import DatabaseUnavailable, ResultExpired, ResultUnavailable, StorageUnavailable
 from gateway.types import Media
 from tests.unit.assets.bringing import (
     Fetches,

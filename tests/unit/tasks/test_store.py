@@ -240,6 +240,15 @@ async def test_the_holds_of_a_process_that_is_gone_can_be_dropped(store: Store, 
     assert len(await store.claim("make", 1)) == 1
 
 
+async def test_a_process_on_its_way_out_drops_its_own_holds_only(store: Store, database: Database) -> None:
+    other = Store(database)
+    await add(store, task(1), task(2))
+    [mine] = await store.claim("make", 1)
+    await other.claim("make", 1)
+    await store.let_go()
+    assert [one.id for one in await Store(database).claim("make", 9)] == [mine.id]
+
+
 async def test_a_final_state_is_final(store: Store) -> None:
     await add(store, task())
     [mine] = await store.claim("make", 1)
