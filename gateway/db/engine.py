@@ -176,9 +176,9 @@ class Database:
             self._turn.release()
 
 
-def open_engine(url: URL) -> AsyncEngine:
+def open_engine(url: URL, *, statement_seconds: float = POSTGRES_STATEMENT_SECONDS) -> AsyncEngine:
     """An engine for one of the two databases; nothing is connected yet."""
-    return _sqlite_engine(url) if sqlite_file(url) else _postgres_engine(url)
+    return _sqlite_engine(url) if sqlite_file(url) else _postgres_engine(url, statement_seconds)
 
 
 def sqlite_file(url: URL) -> Path | None:
@@ -272,7 +272,7 @@ def _milliseconds(seconds: float) -> int:
     return round(max(0, math.ceil(seconds / WAIT_STEP_SECONDS)) * WAIT_STEP_SECONDS * 1000)
 
 
-def _postgres_engine(url: URL) -> AsyncEngine:
+def _postgres_engine(url: URL, statement_seconds: float) -> AsyncEngine:
     import asyncpg  # type: ignore[import-untyped]  # not needed, and its memory not taken, on SQLite
 
     # The driver reads the whole URL itself, as libpq would: sslmode, search_path and other settings work in it.
@@ -280,7 +280,7 @@ def _postgres_engine(url: URL) -> AsyncEngine:
     dsn = plain.render_as_string(hide_password=False)
 
     async def connect() -> Any:
-        return await asyncpg.connect(dsn, timeout=WAIT_SECONDS, command_timeout=POSTGRES_STATEMENT_SECONDS)
+        return await asyncpg.connect(dsn, timeout=WAIT_SECONDS, command_timeout=statement_seconds)
 
     return create_async_engine(
         "postgresql+asyncpg://",

@@ -170,7 +170,7 @@ async def downgrade(database_url: str, revision: str) -> None:
 
 
 async def _move(database_url: str, way: Way, revision: str) -> None:
-    engine = open_engine(make_url(database_url))
+    engine = open_engine(make_url(database_url), statement_seconds=MIGRATION_SECONDS)
     _let_go_of_references(engine)
     try:
         async with engine.begin() as connection:
