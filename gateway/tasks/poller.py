@@ -26,6 +26,7 @@ from gateway.relay import Relay
 from gateway.tasks.generating import Generating
 from gateway.tasks.lane import Lane
 from gateway.tasks.notices import Notices
+from gateway.tasks.pace import Pace
 from gateway.tasks.polling import Polling
 from gateway.tasks.recorder import Recorder
 from gateway.tasks.results import Results
@@ -54,9 +55,10 @@ class Poller:
         self.notices = notices or Notices()
         self.recorder = Recorder(store, self.notices, relay.meter)
         self.recorder.wake = self._due_in
-        self.submission = Submission(store, relay, self.recorder, interval)
+        pace = Pace()
+        self.submission = Submission(store, relay, self.recorder, pace, interval)
         self.generating = Generating(store, relay, self.recorder, self.submission)
-        self.polling = Polling(store, relay, self.recorder, Results(store, ingest, self.recorder), interval)
+        self.polling = Polling(store, relay, self.recorder, Results(store, ingest, self.recorder), pace, interval)
         spacing = min(SPACING_SECONDS, interval / 8)
         self._lanes = (Lane("make", MAKES, spacing), Lane("poll", POLLS, spacing))
         self._group: asyncio.TaskGroup | None = None

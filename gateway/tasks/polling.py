@@ -44,14 +44,14 @@ log = structlog.get_logger(__name__)
 
 class Polling:
     def __init__(
-        self, store: Store, relay: Relay, recorder: Recorder, results: Results, default_interval: float
+        self, store: Store, relay: Relay, recorder: Recorder, results: Results, pace: Pace, default_interval: float
     ) -> None:
         self.store = store
         self.relay = relay
         self.recorder = recorder
         self.results = results
         self.default_interval = default_interval
-        self._pace = Pace()
+        self._pace = pace
         self._faults: dict[str, int] = {}
         """Looks in a row that failed or found no job, by task."""
         self._asked_to_stop: dict[str, float] = {}

@@ -24,6 +24,7 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.relay import Relay, Work, within
+from gateway.tasks.pace import Pace
 from gateway.tasks.recorder import Recorder
 from gateway.tasks.schedule import QUEUE_SECONDS, backoff, interval
 from gateway.tasks.store import Store
@@ -47,8 +48,9 @@ class NotOurs(Exception):
 
 
 class Submission:
-    def __init__(self, store: Store, relay: Relay, recorder: Recorder, default_interval: float) -> None:
+    def __init__(self, store: Store, relay: Relay, recorder: Recorder, pace: Pace, default_interval: float) -> None:
         self.store = store
+        self.pace = pace
         self.relay = relay
         self.recorder = recorder
         self.default_interval = default_interval
@@ -121,6 +123,7 @@ class Submission:
         upstream, account = found
         task = replace(task, state="submit_unknown", polls=task.polls + 1)
         since = task.submitted_at or task.created_at
+        await self.pace.turn(account.id, upstream.polls_per_second)
         try:
             job = await within(upstream.find(_asked(video, task.model), since, account), FIND_SECONDS)
         except GatewayError as error:

@@ -1,0 +1,27 @@
+"""Real media, small."""
+
+import base64
+import io
+from functools import cache
+
+from PIL import Image
+
+from tests.emulators.qwen.media import film
+
+
+def video(name: str) -> bytes:
+    """A real film, its own for each job: the name is in it."""
+    note = name.encode()
+    return _film() + (8 + len(note)).to_bytes(4, "big") + b"free" + note
+
+
+@cache
+def _film() -> bytes:
+    return film()
+
+
+def image(width: int = 320, height: int = 320) -> str:
+    """A picture that is large enough, as a data: URL."""
+    held = io.BytesIO()
+    Image.new("RGB", (width, height), (90, 60, 200)).save(held, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
