@@ -112,6 +112,7 @@ async def opened(
         house = _wire(config, drain, database, http, secret, found)
         if database.url.get_backend_name() == "sqlite":
             await house.tasks.store.free_holds()
+            await house.webhooks.outbox.free_holds()
         stack.push_async_callback(_last_flush, house.meter)
         if house.bus is not None:
             stack.push_async_callback(house.bus.close)
@@ -170,7 +171,8 @@ def _rendering(store: Store, links: Links, base: str) -> Render:
 
     async def render(task_id: str, owner: str) -> dict[str, Any] | None:
         try:
-            return resource(await store.get(task_id, owner), base, links)
+            task = await store.get(task_id, owner)
+            return resource(task, base or (task.webhook.base if task.webhook else ""), links)
         except NotFound:
             return None
 
@@ -201,7 +203,7 @@ def _begun(house: House) -> list[asyncio.Task[None]]:
         "poller": house.tasks.poller.run,
         "notices": house.tasks.poller.notices.run,
         "webhooks": house.webhooks.run,
-        "request sweeper": partial(_swept, house),
+        "sweeper": partial(_swept, house),
         "usage writer": house.meter.run,
         "model lists": house.catalog.keep_fresh,
     }
@@ -229,11 +231,12 @@ async def _kept_up(name: str, run: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _swept(house: House) -> None:
-    """Remove what is remembered of requests once its time is over."""
+    """Remove what is remembered of requests and deliveries once its time is over, and what a crash left in storage."""
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        with suppress(DatabaseUnavailable, StorageUnavailable):
-            await house.idempotency.sweep()
+        for sweep in (house.idempotency.sweep, house.webhooks.outbox.sweep, house.storage.sweep):
+            with suppress(DatabaseUnavailable, StorageUnavailable):
+                await sweep()
 
 
 async def _last_flush(meter: Meter) -> None:

@@ -373,6 +373,8 @@ class Webhook(msgspec.Struct, frozen=True):
 
     url: str
     events: tuple[WebhookEvent, ...] = ("task.succeeded", "task.failed", "task.cancelled", "task.expired")
+    base: str = ""
+    """What links in its events begin with: how the gateway was reached when the task was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
@@ -28,8 +29,9 @@ from gateway.storage import Storage
 from gateway.tasks.idempotency import Idempotency
 from gateway.tasks.tasks import Tasks
 from gateway.tasks.webhooks import Webhooks
-from gateway.types import Principal
+from gateway.types import Principal, Webhook
 from gateway.usage import Meter
+from gateway.wire.webhook import webhook_of
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -113,6 +115,12 @@ def note(request: Request, **facts: object) -> None:
 
 def connected(request: Request) -> while_connected:
     return while_connected(request.scope, request.receive, house_of(request).drain)
+
+
+def webhook_for(request: Request, body: Mapping[str, msgspec.Raw]) -> Webhook | None:
+    """Where the caller wants to hear of the task it asks for: as the body says, else as its key does."""
+    found = webhook_of(body, house_of(request).webhooks.trusted) or principal_of(request).webhook
+    return None if found is None else msgspec.structs.replace(found, base=base_url(request))
 
 
 def hints_of(request: Request) -> dict[str, str]:

@@ -15,7 +15,7 @@ from gateway.conversations import Conversation, Turn
 from gateway.errors import DatabaseUnavailable, Draining
 from gateway.live import EventStream
 from gateway.routes.answers import Dialect, linked, relayed_by, served_by, stream, with_link, work
-from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, request_id_of
+from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, request_id_of, webhook_for
 from gateway.routes.once import making, once_of
 from gateway.routes.task_resource import WORDS
 from gateway.routes.waiting import preferred_wait, seen_for
@@ -36,7 +36,6 @@ from gateway.types import (
 from gateway.wire import body as wire_body
 from gateway.wire import native, openai_chat
 from gateway.wire.openai_chat import DONE, Folded, Heading
-from gateway.wire.webhook import webhook_of
 
 Answered = Answer | EventStream
 
@@ -59,7 +58,7 @@ async def answer(request: Request, asked: native.Body, chat: ChatRequest, kind: 
             principal_of(request),
             request_id=request_id_of(request),
             chat_id=talk.chat_id,
-            webhook=webhook_of(asked, house.webhooks.trusted),
+            webhook=webhook_for(request, asked),
             once=await once_of(request),
         )
         note(request, task=task.id)

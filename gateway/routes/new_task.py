@@ -6,7 +6,7 @@ import msgspec
 from starlette.requests import Request
 
 from gateway.errors import InvalidRequest
-from gateway.routes.house import Answer, hints_of, house_of, note, principal_of, read_body, request_id_of
+from gateway.routes.house import Answer, hints_of, house_of, note, principal_of, read_body, request_id_of, webhook_for
 from gateway.routes.once import once_of
 from gateway.routes.tasks import shown
 from gateway.routes.waiting import preferred_wait, seen_for
@@ -14,7 +14,6 @@ from gateway.types import Candidate, Kind, TaskRequest
 from gateway.wire import body as wire_body
 from gateway.wire import native, openai_chat
 from gateway.wire import task as wire_task
-from gateway.wire.webhook import webhook_of
 
 
 async def create(request: Request) -> Answer:
@@ -22,7 +21,7 @@ async def create(request: Request) -> Answer:
     house = house_of(request)
     body = wire_task.flat(wire_body.decode(await read_body(request)))
     limit = preferred_wait(request)
-    webhook = webhook_of(body, house.webhooks.trusted)
+    webhook = webhook_for(request, body)
     metadata, deadline = wire_task.metadata(body), wire_task.deadline(body)
     kind, what, candidates = _asked(request, wire_task.with_message(body))
     task = await house.tasks.submit(

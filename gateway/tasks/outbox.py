@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, insert, not_, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, delete, func, insert, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,6 +25,9 @@ from gateway.wire.webhook import spelled
 
 HOLD_SECONDS: Final = 60.0
 """How long a claim lasts: longer than an attempt may take, with what comes before and after it."""
+KEEP_SECONDS: Final = 30 * 86_400.0
+"""How long a delivery that came to its end can be looked at and replayed."""
+SWEPT_ROWS: Final = 1_000
 GONE: Final = "it answered 410: it wants no more"
 
 State = Literal["pending", "delivered", "failed", "disabled"]
@@ -175,6 +178,13 @@ class Outbox:
         """Drop every hold of processes before this one: right where a database has one process at a time."""
         async with self.database.write() as connection:
             await connection.execute(update(deliveries).where(deliveries.c.lease_until > 0).values(_LET_GO))
+
+    async def sweep(self) -> int:
+        """Remove deliveries that ended long ago, a bounded number. Returns how many."""
+        ended = deliveries.c.finished_at < self.database.now() - KEEP_SECONDS
+        old = select(deliveries.c.id).where(ended).limit(SWEPT_ROWS)
+        async with self.database.write() as connection:
+            return (await connection.execute(delete(deliveries).where(deliveries.c.id.in_(old)))).rowcount
 
     # --- looking back ---
 

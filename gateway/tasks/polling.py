@@ -1,4 +1,4 @@
-"""Looking at jobs, by the account that made them: one by one, or many in one call where the upstream has such a call."""
+"""Looking at jobs, by the account that made them: one by one, or many in one call where the upstream has one."""
 
 from __future__ import annotations
 

@@ -14,7 +14,10 @@ QUEUE_SECONDS = 0.5
 """A task that waits for an account looks again no sooner."""
 
 
-def interval(upstream: Upstream | None, default: float, age: float, dice: random.Random = random.Random()) -> float:
+_DICE = random.Random()
+
+
+def interval(upstream: Upstream | None, default: float, age: float, dice: random.Random = _DICE) -> float:
     """Seconds to the next look at a job that is `age` seconds old. Longer as it grows old, and never quite the same."""
     young = (upstream.poll_interval if upstream else None) or default
     old = max(young, (upstream.poll_interval_old if upstream else None) or young)

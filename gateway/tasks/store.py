@@ -101,7 +101,7 @@ class Store:
     # --- claims ---
 
     async def claim(self, lane: LaneName, limit: int) -> list[Task]:
-        """Take hold of due tasks that nobody holds, the longest due first: one statement, so that no two get the same."""
+        """Take hold of due tasks that nobody holds, the longest due first: one statement, so no two get the same."""
         now = self.database.now_sql()
         free = and_(tasks.c.state.in_(OPEN), tasks.c.next_poll_at <= now, tasks.c.lease_until < now, _in(lane))
         due = select(tasks.c.id).where(free).order_by(tasks.c.next_poll_at, tasks.c.created_at).limit(limit)
@@ -213,7 +213,7 @@ class Store:
             await connection.execute(delete(tasks).where(tasks.c.id == task_id))
 
     async def _change(self, which: ColumnElement[bool], values: Mapping[str, Any], *, begun: bool = False) -> Any:
-        """Change a row, and announce its end (or that it runs) in the same transaction. The row now, None if not met."""
+        """Change a row, and announce its end (or that it runs) in the same transaction. None where no row was met."""
         query = (
             update(tasks)
             .where(which)

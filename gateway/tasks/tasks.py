@@ -116,7 +116,7 @@ class Tasks:
             request_id=request_id,
             most=max(1, min(candidate.card.max_n for candidate in candidates)),
             metadata=dict(metadata) if metadata else None,
-            webhook=webhook or principal.webhook,
+            webhook=webhook,
         )
         written = await self.store.add(task, once)
         if written.id != task.id:

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from gateway.db.engine import Database
 from gateway.db.tables import deliveries, destinations
 from gateway.errors import Conflict, NotFound
-from gateway.tasks.outbox import GONE, HOLD_SECONDS, Delivery, Outbox, Result, announce
+from gateway.tasks.outbox import GONE, HOLD_SECONDS, KEEP_SECONDS, Delivery, Outbox, Result, announce
 from gateway.types import TaskState, Webhook
 
 pytestmark = pytest.mark.anyio
@@ -343,3 +343,27 @@ async def test_a_replay_enables_its_destination_again(outbox: Outbox) -> None:
     [held] = await outbox.claim(1)
     await outbox.write(held, Result("disabled", 410, GONE))
     assert (await outbox.get(await told(outbox), "owner")).state == "disabled"
+
+
+async def test_what_ended_long_ago_is_removed_and_nothing_else(database: Database) -> None:
+    outbox = Outbox(database)
+    async with database.write() as connection:
+        for number, state in enumerate(("failed", "succeeded", "cancelled")):
+            await announce(
+                connection,
+                task_id=f"task_{number}",
+                owner="owner",
+                webhook=Webhook("https://a.example/hook"),
+                state=state,  # type: ignore[arg-type]
+                version=1,
+                now=database.now(),
+            )
+        old, recent = database.now() - KEEP_SECONDS - 1, database.now() - KEEP_SECONDS + 60
+        for task_id, moment in (("task_0", old), ("task_1", recent)):
+            await connection.execute(
+                update(deliveries).where(deliveries.c.task_id == task_id).values(finished_at=moment, state="delivered")
+            )
+    assert await outbox.sweep() == 1
+    async with database.read() as connection:
+        left = (await connection.execute(select(deliveries.c.task_id).order_by(deliveries.c.task_id))).scalars().all()
+    assert left == ["task_1", "task_2"]

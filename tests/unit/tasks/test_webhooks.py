@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 
 from gateway.db.engine import Database
 from gateway.db.tables import deliveries, metadata, webhook_secrets
-from gateway.errors import DatabaseUnavailable
+from gateway.errors import DatabaseUnavailable, InvalidRequest
 from gateway.http import MAX_ACKNOWLEDGEMENT, Outbound, Timeouts
 from gateway.tasks import sending
 from gateway.tasks import webhooks as webhooks_module
@@ -500,6 +500,13 @@ async def test_a_private_address_is_never_dialled_and_told_like_one_where_nobody
     assert {one.error for one in found} == {"no connection to it at a public address"}
 
 
+async def test_a_port_that_is_not_of_the_web_is_not_dialled(http: Outbound) -> None:
+    for url in ("http://8.8.8.8:8080/", "https://8.8.8.8:22/", "http://user@8.8.8.8/", "http://xn--a/"):
+        with pytest.raises(InvalidRequest) as caught:
+            await http.tell(url, b"{}", headers={}, trusted=frozenset(), seconds=1)
+        assert caught.value.code == "invalid_url"
+
+
 async def test_a_trusted_origin_is_that_port_and_no_other(
     http: Outbound, database: Database, receiver: Receiver
 ) -> None:
@@ -543,8 +550,9 @@ async def test_a_slow_receiver_holds_up_nobody_else(
                 made = await house.told(f"{receiver.url}/hook")
                 house.webhooks.wake()
                 await until(lambda made=made: made in receiver.ids(), 1.5)  # type: ignore[misc]
-        assert slow.most == HANDS
-        assert len(slow.got) == HANDS
+        assert len(slow.got) == slow.most == HANDS
+        held = [one for one in await house.all() if one.hold]
+        assert len(held) == webhooks_module.AT_ONCE  # the first claim: nothing more is held for who has its hands full
 
 
 async def test_one_receiver_of_many_events_gets_them_a_few_at_a_time_and_all_of_them(
@@ -581,6 +589,8 @@ async def test_a_dead_receiver_rests_and_its_deliveries_are_put_off_untried(
     await house.pass_time()
     assert await house.round() > 0
     assert len(dead.got) == tried
+    assert all(one.hold is None for one in await house.all())
+    assert await house.round() == 0
 
 
 async def test_paths_that_refuse_do_not_make_their_host_rest(house: House, receiver: Receiver) -> None:
@@ -705,15 +715,23 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+class Counting(Outbox):
+    written = 0
+
+    async def write(self, delivery: Delivery, result: Result) -> bool:
+        self.written += 1
+        return await super().write(delivery, result)
+
+
 @pytest.mark.usefixtures("hurried")
 async def test_two_processes_never_send_one_delivery_at_once(http: Outbound, receiver: Receiver) -> None:
     receiver.answers["/hook"] = sleeps(0.01)
     async with schema() as url, opened(url, new=True) as one, opened(url, new=False) as two:
-        houses = [House(http, database, receiver.url) for database in (one, two)]
+        houses = [House(http, database, receiver.url, outbox=Counting) for database in (one, two)]
         made = {await houses[number % 2].told(f"{receiver.url}/hook") for number in range(120)}
         async with running(*houses):
             await until(lambda: len(receiver.got) >= 120, 20)
             await asyncio.sleep(0.2)
         assert not receiver.twice
         assert Counter(receiver.ids()) == dict.fromkeys(made, 1)
-        assert HANDS < receiver.most <= 2 * HANDS  # both had their part
+        assert all(house.outbox.written for house in houses)  # type: ignore[attr-defined]
