@@ -14,6 +14,8 @@ from gateway.errors import DatabaseUnavailable
 
 T = TypeVar("T")
 Change = Callable[[AsyncConnection], Awaitable[Any]]
+DEADLOCKS = frozenset({"40P01", "40001"})
+"""PostgreSQL's codes for what two transactions do to each other."""
 TOGETHER = 200
 """Changes in one transaction at most."""
 
@@ -56,10 +58,8 @@ class Writes:
         try:
             async with self._database.write() as connection:
                 results = [await change(connection) for change, _ in group]
-        except DatabaseUnavailable:
-            raise
-        except Exception:
-            if len(group) == 1:
+        except Exception as exc:
+            if len(group) == 1 or (isinstance(exc, DatabaseUnavailable) and not _of_its_making(exc)):
                 raise
             for one in group:
                 await self._alone(one)
@@ -75,3 +75,9 @@ class Writes:
             if not one[1].done():
                 one[1].set_exception(exc)
                 one[1].exception()
+
+
+def _of_its_making(error: DatabaseUnavailable) -> bool:
+    """Whether a group fell over another one that took the same rows in another order: alone none of them does."""
+    cause = getattr(error.__cause__, "orig", None)
+    return getattr(cause, "sqlstate", None) in DEADLOCKS

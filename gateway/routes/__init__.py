@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from gateway.routes import audio, chat, embeddings, files, images, models, new_task, status, tasks, webhooks
+from gateway.routes import audio, chat, embeddings, files, images, internal, models, new_task, status, tasks, webhooks
 from gateway.routes.once import Endpoint, once
 
 
@@ -50,6 +50,8 @@ TABLE = (
     Entry("GET", "/api/status", status.accounts),
     Entry("GET", "/files/{token}/{key:path}", files.serve),
     Entry("PUT", "/uploads/{token}/{path:path}", files.redeem),
+    Entry("POST", "/internal/tick", internal.tick),
+    Entry("GET", "/internal/tick", internal.tick),
     Entry("GET", "/healthz", status.alive),
     Entry("GET", "/readyz", status.ready),
     Entry("GET", "/", status.welcome),

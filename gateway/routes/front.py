@@ -81,6 +81,7 @@ class Front:
                 house = await visits.enter()
             except Unavailable as error:
                 await self._turn_away(scope, receive, send, error)
+                visits.parting()
                 return
             try:
                 scope["app"], scope[LET_IN] = house, True

@@ -48,8 +48,8 @@ class Visits:
         parting: Callable[[], None] = lambda: None,
     ) -> None:
         self._opened = opened
-        self._parting = parting
-        """Called when a request is over."""
+        self.parting = parting
+        """Called when a request is over, let in or not."""
         self._places: dict[asyncio.AbstractEventLoop, Place] = {}
         self._fleeting = False
         """Whether loops come and go: then no house may outlast its request, since nobody could close it later."""
@@ -65,12 +65,12 @@ class Visits:
     async def leave(self) -> None:
         """The request is answered: do for it what nothing would do later."""
         loop = asyncio.get_running_loop()
-        place = self._places[loop]
-        await place.go()
-        if self._fleeting and not place.guests and not place.kept:
-            del self._places[loop]
-            await _closed(place.manager.__aexit__(None, None, None))
-        self._parting()
+        if (place := self._places.get(loop)) is not None:
+            await place.go()
+            if self._fleeting and not place.guests and not place.kept:
+                del self._places[loop]
+                await _closed(place.manager.__aexit__(None, None, None))
+        self.parting()
 
     def keep(self, house: House) -> None:
         """The house that a lifespan opened on this loop, and will close."""
@@ -86,9 +86,10 @@ class Visits:
         return place
 
     async def _open(self, place: Place) -> House:
-        for loop in [loop for loop, other in self._places.items() if not (loop.is_running() or other.kept)]:
-            self._fleeting = True
-            await self._places.pop(loop).abandon()
+        for loop, other in list(self._places.items()):
+            if not (loop.is_running() or other.kept) and self._places.pop(loop, None) is other:
+                self._fleeting = True
+                await other.abandon()
         try:
             house = await place.manager.__aenter__()
         except (ConfigError, GatewayError) as error:
@@ -141,7 +142,8 @@ class Place:
             self.guests -= 1
             if not isinstance(error, Exception):
                 raise
-            raise Unavailable("the gateway is not open yet", retry_after=AGAIN_SECONDS) from error
+            said = type(error).__name__
+            raise Unavailable("the gateway is not open yet", retry_after=AGAIN_SECONDS, detail=said) from error
         return house
 
     async def go(self) -> None:

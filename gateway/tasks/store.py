@@ -22,7 +22,7 @@ from gateway.db.tables import assets, outputs, requests, tasks
 from gateway.db.writes import Writes
 from gateway.errors import NotFound
 from gateway.tasks import outbox
-from gateway.tasks.idempotency import Once, claim_for_task
+from gateway.tasks.idempotency import Once, claim_for_task, forget_task
 from gateway.tasks.rows import change_of, output_of, row_of, task_of
 from gateway.tasks.task import FINAL, OPEN, Output, Task
 from gateway.types import Job, Webhook
@@ -65,6 +65,10 @@ class Store:
 
         earlier = await self.writes.commit(change)
         return replace(task, lease=lease, version=1) if earlier is None else await self.get(earlier)
+
+    async def forget_request(self, once: Once, task_id: str) -> None:
+        """Let what was asked for be asked for again: its task certainly came to nothing."""
+        await self.writes.commit(lambda connection: forget_task(connection, once, task_id))
 
     # --- reading ---
 

@@ -16,7 +16,14 @@ from typing import Any
 import msgspec
 
 from gateway.assets.inputs import Inputs
-from gateway.errors import AccountError, Conflict, RequestError, UpstreamError, WaitTimeout
+from gateway.errors import (
+    AccountError,
+    Conflict,
+    RequestError,
+    SubmitOutcomeUnknown,
+    UpstreamError,
+    WaitTimeout,
+)
 from gateway.relay import Relay
 from gateway.tasks.idempotency import Once
 from gateway.tasks.poller import Poller
@@ -124,6 +131,8 @@ class Tasks:
         refusal = await self.poller.take_on(written, self._first_step(request))
         if refusal is not None:
             refusal.task_id, refusal.chat_id = task.id, chat_id
+            if once is not None and not isinstance(refusal, SubmitOutcomeUnknown):
+                await self.store.forget_request(once, task.id)
             raise refusal
         return await self.store.get(task.id)
 

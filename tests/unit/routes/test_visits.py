@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 from anyio.from_thread import start_blocking_portal
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, select, update
 from structlog.testing import capture_logs
 
 from gateway.app import create_app, opened
@@ -25,6 +26,7 @@ from gateway.routes.front import Front
 from gateway.routes.house import House
 from gateway.routes.visits import Visits
 from gateway.tasks import tasks as tasks_module
+from tests.acceptance.gateway_process import eventually
 from tests.unit.db.conftest import POSTGRES, schema
 from tests.unit.routes.direct import KEY, Told, asked
 
@@ -221,8 +223,9 @@ def test_no_connection_outlives_its_loop(run: Run, tmp_path: Path, caplog: pytes
         for _ in range(4):
             assert run(gateway.app, "POST", "/v1/chat/completions", CHAT).status == 200
         assert gateway.openings == 4
-        assert portal.call(connections, tmp_path.name) == 0
-    assert not caplog.records
+        eventually(lambda: portal.call(connections, tmp_path.name) == 0)
+    gc.collect()
+    assert not caplog.records, "neither of connections to the database nor of those to upstreams"
 
 
 async def connections(name: str) -> int:
@@ -304,8 +307,10 @@ async def test_what_is_in_hand_is_held_while_a_request_lasts(gateway: Counted, m
         while not await rows(gateway.house, select(tasks.c.id).where(tasks.c.state == "submitting")):
             await asyncio.sleep(0.01)
         await change_tasks(gateway.house, lease_until=1.0)
-        while (await rows(gateway.house, select(func.min(tasks.c.lease_until))))[0][0] == 1.0:
+        while (await rows(gateway.house, select(tasks.c.lease_until)))[0].lease_until == 1.0:
             await asyncio.sleep(0.01)
+        [held] = await rows(gateway.house, select(tasks.c.lease_until, tasks.c.state))
+    assert (held.state, held.lease_until > gateway.house.database.now() + 5) == ("submitting", True)
     assert (await making).json()["status"] == "succeeded"
 
 
