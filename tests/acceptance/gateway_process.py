@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 from anyio.from_thread import start_blocking_portal
@@ -23,6 +23,27 @@ from tests.emulators.serving import serve
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 20.0
 T = TypeVar("T")
+
+
+class Running(Protocol):
+    """A process of its own."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+
+
+Begin = Callable[[Path, Mapping[str, str]], Running]
+"""Begins a gateway in a directory, with that environment and no other; it writes to `out` and `log` there."""
+
+
+def by_itself(home: Path, env: Mapping[str, str]) -> Running:
+    with (home / "out").open("wb") as out, (home / "log").open("ab") as log:
+        command = [sys.executable, "-m", "gateway", "serve"]
+        return subprocess.Popen(command, cwd=home, env=env, stdout=out, stderr=log)
 
 
 class Gateway:
@@ -38,9 +59,11 @@ class Gateway:
         *,
         env: Mapping[str, str] | None = None,
         secrets: Iterable[str] = (),
+        begin: Begin = by_itself,
     ) -> None:
         self.home = home
         self.secrets = tuple(secrets)
+        self._begin = begin
         self.url = ""
         self.key = (env or {}).get("API_KEYS", "").split(",")[0]
         self._env = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), "PORT": "0"}
@@ -53,9 +76,14 @@ class Gateway:
 
     def start(self) -> "Gateway":
         """Start it, again if need be, and return once it is ready."""
-        with (self.home / "out").open("wb") as out, (self.home / "log").open("ab") as log:
-            command = [sys.executable, "-m", "gateway", "serve"]
-            self.process = subprocess.Popen(command, cwd=self.home, env=self._env, stdout=out, stderr=log)
+        self.launch()
+        return self.ready()
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
+        self.process = self._begin(self.home, self._env)
+
+    def ready(self) -> "Gateway":
         self.url = eventually(self._address, START_SECONDS)
         eventually(lambda: httpx.get(f"{self.url}/readyz").status_code == 200, START_SECONDS)
         return self
@@ -140,9 +168,10 @@ def running(
     *,
     env: Mapping[str, str] | None = None,
     secrets: Iterable[str] = (),
+    begin: Begin = by_itself,
 ) -> Iterator[Gateway]:
     """A gateway that is ready; at the end it is gone, and its log has been looked through."""
-    gateway = Gateway(home, config, env=env, secrets=secrets)
+    gateway = Gateway(home, config, env=env, secrets=secrets, begin=begin)
     try:
         yield gateway.start()
     finally:
@@ -153,8 +182,15 @@ def running(
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
     """`app` on a real socket, on a loop in a thread of its own: tests may block. Yields its base URL."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(_prompt(app))) as url:
+    with served_together(app) as (url,):
         yield url
+
+
+@contextmanager
+def served_together(*apps: ASGIApp) -> Iterator[list[str]]:
+    """The same for several on one loop, which may share what they know."""
+    with start_blocking_portal() as portal, ExitStack() as stack:
+        yield [stack.enter_context(portal.wrap_async_context_manager(serve(_prompt(app)))) for app in apps]
 
 
 def _prompt(app: ASGIApp) -> ASGIApp:

@@ -9,19 +9,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import platform
 import resource
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -29,11 +26,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import tasks
+from processes import RssPeak, cpu_seconds, free_port, listener, rss
 from targets import TARGETS, Target
 
 HERE = Path(__file__).resolve().parent
-TICK = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 # --- the tests -------------------------------------------------------------------------
@@ -138,102 +135,19 @@ TESTS = [
 ]
 
 
-# --- processes -------------------------------------------------------------------------
-
-
-def stat(pid: int) -> list[str] | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return text[text.rindex(")") + 2 :].split()
-
-
-def tree(root: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (s := stat(int(entry))):
-            children.setdefault(int(s[1]), []).append(int(entry))
-    found, todo = [], [root]
-    while todo:
-        pid = todo.pop()
-        found.append(pid)
-        todo += children.get(pid, [])
-    return found
-
-
-def cpu_seconds(root: int) -> float:
-    """CPU time of a process and all below it, the ended children of each included."""
-    total = 0
-    for pid in tree(root):
-        if s := stat(pid):
-            total += sum(int(x) for x in s[11:15])
-    return total / TICK
-
-
-def rss(root: int) -> int:
-    total = 0
-    for pid in tree(root):
-        with contextlib.suppress(OSError):
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
-    return total
-
-
-def listener(port: int) -> int:
-    """The pid that listens on a local port: the one highest in its tree."""
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in Path(table).read_text().splitlines()[1:]:
-            f = line.split()
-            if f[3] == "0A" and int(f[1].rsplit(":", 1)[1], 16) == port:
-                inodes.add(f"socket:[{f[9]}]")
-    holders = set()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                for fd in os.scandir(f"/proc/{entry}/fd"):
-                    if os.readlink(fd.path) in inodes:
-                        holders.add(int(entry))
-                        break
-            except OSError:
-                pass
-    for pid in sorted(holders):
-        if (s := stat(pid)) and int(s[1]) not in holders:
-            return pid
-    return 0
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class RssPeak(threading.Thread):
-    def __init__(self, root: int):
-        super().__init__(daemon=True)
-        self.root, self.peak, self.done = root, 0, threading.Event()
-
-    def run(self):
-        while not self.done.wait(0.2):
-            self.peak = max(self.peak, rss(self.root))
-
-    def stop(self) -> int:
-        self.done.set()
-        self.join()
-        return self.peak
+# --- targets ---------------------------------------------------------------------------
 
 
 class Running:
     """A started target."""
 
-    def __init__(self, name: str, t: Target, bench: Bench):
+    def __init__(self, name: str, t: Target, bench: Bench, up_port: int = 0):
         self.name, self.t, self.proc, self.pid = name, t, None, 0
         self.port = t.port or (bench.up_port if name == "direct" else free_port())
         self.cpus = t.cpus or bench.args.gateway_cpus
         work = bench.work / name
         work.mkdir(parents=True, exist_ok=True)
-        self.fill = {"port": self.port, "up": bench.up_port, "dir": bench.args.dir, "work": work}
+        self.fill = {"port": self.port, "up": up_port or bench.up_port, "dir": bench.args.dir, "work": work}
         self.headers = [self.text(h) for h in t.headers]
         self.started_in = None
         if t.argv:
@@ -411,7 +325,8 @@ class Bench:
 
     def run(self) -> dict:
         results: dict[str, dict[str, list[dict]]] = {}
-        self.start()
+        if self.tests():
+            self.start()
         for test in self.tests():
             options = test.load if self.args.full or not test.quick else test.quick
             rounds = self.args.rounds or (5 if self.args.full else 3)
@@ -457,7 +372,11 @@ class Bench:
                 for r in self.running
             },
             "results": results,
+            "engine": tasks.run(self) if "ours" in self.chosen() else {},
         }
+
+    def launched(self, name: str, target: Target, up_port: int) -> Running:
+        return Running(name, target, self, up_port)
 
     def stop(self):
         for r in self.running:
@@ -536,7 +455,10 @@ def report(data: dict) -> str:
                 show(t["rss_end"] / 2**20, 0),
             ]
         )
-    out.append("### Targets\n\n" + table(["target", "version", "CPUs", "start s", "RSS idle MiB", "RSS end MiB"], rows))
+    if rows:
+        out.append(
+            "### Targets\n\n" + table(["target", "version", "CPUs", "start s", "RSS idle MiB", "RSS end MiB"], rows)
+        )
     for test, by_target in res.items():
         info, rows = data["tests"][test], []
         direct = by_target.get("direct")
@@ -587,6 +509,8 @@ def report(data: dict) -> str:
             head += ["RSS peak MiB", "KiB per stream", "most at once"]
         head.append("ok / bad")
         out.append(f"### {test}: {info['what']}\n\n" + table(head, rows))
+    for title, head, rows in tasks.tables(data.get("engine", {})):
+        out.append(f"### {title}\n\n" + table(head, rows))
     return "\n\n".join(out) + "\n"
 
 
@@ -604,7 +528,7 @@ def main():
     size = p.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="3 short rounds of the main tests (the default)")
     size.add_argument("--full", action="store_true", help="5 rounds of all tests")
-    p.add_argument("--only", default="", help=f"tests: {', '.join(t.name for t in TESTS)}")
+    p.add_argument("--only", default="", help=f"tests: {', '.join([*(t.name for t in TESTS), *tasks.TESTS])}")
     p.add_argument("--rounds", type=int, default=0)
     p.add_argument("--baseline", default="", help="target the ratios are against (default litellm)")
     p.add_argument("--gateway-cpus", default="0")
@@ -612,6 +536,7 @@ def main():
     p.add_argument(
         "--upstream-port", type=int, default=0, help="fix the fake upstream's port, for gateways configured by hand"
     )
+    tasks.add_options(p)
     p.add_argument("--dir", default=os.environ.get("BENCH_DIR", "/tmp/bench"), help="where setup.sh put the peers")
     p.add_argument("--json", default="", help="write everything here (default bench-<time>.json in --dir)")
     p.add_argument("--keep", action="store_true", help="keep the peers' logs")

@@ -90,25 +90,23 @@ async def test_groups_that_lock_each_other_out_are_done_one_by_one(postgres_url:
             await connection.run_sync(metadata.create_all)
             await connection.execute(insert(settings), [{"key": key, "value": "0"} for key in ("a", "b")])
         one, other = Writes(database), Writes(second)
-        met = asyncio.Barrier(2)
+        holds = {"a": asyncio.Event(), "b": asyncio.Event()}
 
-        def touch(key: str, *, meet: bool = False) -> Any:
+        def touch(key: str, *, then: str = "") -> Any:
+            """Lock a row, and go on once the other group has locked its first one."""
+
             async def change(connection: AsyncConnection) -> None:
-                nonlocal met
                 await connection.execute(text("SET LOCAL deadlock_timeout = '50ms'"))
                 await connection.execute(update(settings).where(settings.c.key == key).values(value=key))
-                if meet and not met.broken:
-                    try:
-                        async with asyncio.timeout(2):
-                            await met.wait()
-                    finally:
-                        await met.abort()
+                if then:
+                    holds[key].set()
+                    await holds[then].wait()
 
             return change
 
         work = [
-            one.commit(touch("a", meet=True)), one.commit(touch("b")),
-            other.commit(touch("b", meet=True)), other.commit(touch("a")),
+            one.commit(touch("a", then="b")), one.commit(touch("b")),
+            other.commit(touch("b", then="a")), other.commit(touch("a")),
         ]  # fmt: skip
         done = await asyncio.gather(*work, return_exceptions=True)
     finally:
