@@ -182,7 +182,7 @@ class Place:
                 async with house.database.read() as connection:
                     now = (await connection.execute(select(house.database.now_sql()))).scalar_one()
                 house.database.now_seen(now)
-                await _hold(house)
+                await house.tasks.poller.renew()
         if abs(time.time() - self._listed_at) > LIST_SECONDS:
             await self._list_models(house)
 
@@ -225,13 +225,7 @@ async def _hold_on(house: House) -> None:
     while True:
         await asyncio.sleep(RENEW_SECONDS)
         with suppress(DatabaseUnavailable):
-            await _hold(house)
-
-
-async def _hold(house: House) -> None:
-    ids = [task.id for tasks in house.tasks.poller._in_hand.values() for task in tasks]
-    if ids:
-        await house.tasks.store.renew(ids)
+            await house.tasks.poller.renew()
 
 
 @contextmanager

@@ -142,6 +142,10 @@ class Poller:
 
     async def _renewal(self) -> None:
         await asyncio.sleep(RENEW_SECONDS)
+        await self.renew()
+
+    async def renew(self) -> None:
+        """Hold on to everything in hand. The loop does it every RENEW_SECONDS; where none runs, somebody must."""
         ids = [task.id for tasks in self._in_hand.values() for task in tasks]
         for start in range(0, len(ids), CLAIM):
             await self.store.renew(ids[start : start + CLAIM])
