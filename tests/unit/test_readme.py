@@ -25,6 +25,7 @@ EXPECTED = (
     r'"content":"http://[^"?]+\.png"',
     r'"video_url":"http://[^"?]+\.mp4"',
     r'"status":"completed".*"video_url":"http://[^"?]+\.mp4"',
+    r'"status":"succeeded".*"index":2,"url":"http://[^"?]+\.png"',
     r'"model":"sandbox-image".*"content":"http://[^"?]+\.png"',
 )
 """What each block of the tour prints, in order."""
