@@ -31,8 +31,8 @@ from gateway.upstreams.base import Upstream
 
 POLL_SECONDS: Final = 30.0
 """How long one look may take."""
-LOST_POLLS: Final = 3
-"""Looks in a row that must not find a job before it counts as lost."""
+LOST_POLLS: Final = 4
+"""Looks in a row, further and further apart, that must not find a job before it counts as lost."""
 GRACE_SECONDS: Final = 60.0
 """How long after its deadline a task whose upstream cannot be asked is kept: its job may be done."""
 STOP_AGAIN_SECONDS: Final = 15.0
@@ -137,17 +137,19 @@ class Polling:
         await self.recorder.put_off(replace(task, state="running", progress=percent, eta=eta), seconds)
 
     async def _lost(self, task: Task, error: JobLost) -> None:
-        if self._failed_again(task) >= LOST_POLLS:
+        misses = self._failed_again(task)
+        if misses >= LOST_POLLS:
             self._faults.pop(task.id, None)
             await self.recorder.fail(task, error, "expired")
             return
-        await self.recorder.put_off(task, self._usual(task))
+        await self.recorder.put_off(task, backoff(self._usual(task), misses))
 
     async def _unanswered(self, task: Task, error: GatewayError, pool: Pool) -> None:
         """A look that failed says nothing about the job, and nothing about the account but that its key is no good."""
         if isinstance(error, CredentialRejected | Challenged):
             pool.blame(task.account or "", error, model=task.model, kind=task.kind)
         if self.store.now() >= task.deadline + GRACE_SECONDS:
+            self._faults.pop(task.id, None)
             await self.recorder.fail(task, _expired(task), "expired")
             return
         faults = self._failed_again(task)
