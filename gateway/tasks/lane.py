@@ -22,8 +22,8 @@ class Lane:
     def free(self) -> int:
         return self.hands - self.busy
 
-    def gave_back(self, count: int) -> None:
-        self.busy -= count
+    def gave_back(self) -> None:
+        self.busy -= 1
         self._changed.set()
 
     async def some_free(self) -> None:

@@ -36,7 +36,7 @@ from gateway.tasks.task import Task
 
 MAKES: Final = 64
 POLLS: Final = 2_000
-"""Tasks in hand at a time, by lane. Those of one poll call count each."""
+"""Tasks in hand at a time, by lane."""
 CLAIM: Final = 500
 """Tasks claimed at once."""
 IDLE_SECONDS: Final = 2.0
@@ -63,7 +63,7 @@ class Poller:
         self._lanes = (Lane("make", MAKES, spacing), Lane("poll", POLLS, spacing))
         self._group: asyncio.TaskGroup | None = None
         self._closing = False
-        self._in_hand: dict[asyncio.Task[Any], tuple[Task, ...]] = {}
+        self._in_hand: dict[asyncio.Task[Any], Task] = {}
 
     async def run(self) -> None:
         """Take due tasks in hand until cancelled."""
@@ -75,7 +75,7 @@ class Poller:
     async def settle(self, limit: float) -> None:
         """Take nothing new in hand, and wait for what is being made: cut off in between, nobody could tell of it."""
         self._closing = True
-        making = [work for work, tasks in self._in_hand.items() if tasks[0].job is None]
+        making = [work for work, task in self._in_hand.items() if task.job is None]
         if making:
             await asyncio.wait(making, timeout=limit)
 
@@ -86,13 +86,13 @@ class Poller:
 
         Returns what refused it; None once it is taken, or will be by itself later.
         """
-        return await self._waited(self._begun(self._step(task), (task,)), limit)
+        return await self._waited(self._begun(self._step(task), task), limit)
 
     async def advance(self, task_id: str, limit: float) -> None:
         """Take the next step of a task if it is due and nobody does: for where nothing else does."""
         task = await self.store.claim_one(task_id, due=True)
         if task is not None:
-            await self._waited(self._begun(self._next(task), (task,)), limit)
+            await self._waited(self._begun(self._step(task), task), limit)
 
     async def tick(self, limit: float) -> int:
         """Take steps of whatever is due, for `limit` seconds at most. Returns how many were begun."""
@@ -110,8 +110,8 @@ class Poller:
 
     def drop(self, task_id: str) -> None:
         """Stop working on a task that has its end, where this process does."""
-        for work, tasks in list(self._in_hand.items()):
-            if len(tasks) == 1 and tasks[0].id == task_id:
+        for work, task in list(self._in_hand.items()):
+            if task.id == task_id:
                 work.cancel()
 
     # --- the loops ---
@@ -137,8 +137,7 @@ class Poller:
         await lane.rest()
 
     def _begin_all(self, tasks: Sequence[Task], lane: Lane) -> list[asyncio.Task[GatewayError | None]]:
-        piles = self.polling.batches(tasks) if lane.name == "poll" else [[task] for task in tasks]
-        return [self._begun(self._pile(pile), tuple(pile), lane) for pile in piles]
+        return [self._begun(self._step(task), task, lane) for task in tasks]
 
     async def _renewal(self) -> None:
         await asyncio.sleep(RENEW_SECONDS)
@@ -146,7 +145,7 @@ class Poller:
 
     async def renew(self) -> None:
         """Hold on to everything in hand. The loop does it every RENEW_SECONDS; where none runs, somebody must."""
-        ids = [task.id for tasks in self._in_hand.values() for task in tasks]
+        ids = [task.id for task in self._in_hand.values()]
         for start in range(0, len(ids), CLAIM):
             await self.store.renew(ids[start : start + CLAIM])
 
@@ -156,22 +155,19 @@ class Poller:
 
     # --- steps ---
 
-    def _begun(
-        self, step: Step, tasks: tuple[Task, ...], lane: Lane | None = None
-    ) -> asyncio.Task[GatewayError | None]:
-        group = self._group
-        name = f"task {tasks[0].id}"
+    def _begun(self, step: Step, task: Task, lane: Lane | None = None) -> asyncio.Task[GatewayError | None]:
+        group, name = self._group, f"task {task.id}"
         work = group.create_task(step, name=name) if group is not None else asyncio.create_task(step, name=name)
-        self._in_hand[work] = tasks
+        self._in_hand[work] = task
         if lane is not None:
-            lane.busy += len(tasks)
+            lane.busy += 1
         work.add_done_callback(lambda done: self._over(done, lane))
         return work
 
     def _over(self, work: asyncio.Task[Any], lane: Lane | None) -> None:
-        tasks = self._in_hand.pop(work)
+        del self._in_hand[work]
         if lane is not None:
-            lane.gave_back(len(tasks))
+            lane.gave_back()
 
     async def _waited(self, work: asyncio.Task[GatewayError | None], limit: float) -> GatewayError | None:
         with suppress(TimeoutError):
@@ -179,18 +175,12 @@ class Poller:
                 return await asyncio.shield(work)
         return None
 
-    async def _pile(self, tasks: Sequence[Task]) -> GatewayError | None:
-        if tasks[0].job is None:
-            return await self._step(tasks[0])
-        await self.recorder.carried_all(tasks, self.polling.poll(tasks))
-        return None
-
-    async def _next(self, task: Task) -> GatewayError | None:
-        return await self._pile([task])
-
     async def _step(self, task: Task) -> GatewayError | None:
-        """One step of a task without a job. Returns the error that ended it, if one did."""
-        return await self.recorder.carried(task, self._making(task))
+        """The next step of a task. Returns the error that ended it, if one did before it had a job."""
+        if task.job is None:
+            return await self.recorder.carried(task, self._making(task))
+        await self.recorder.carried(task, self.polling.poll(task))
+        return None
 
     async def _making(self, task: Task) -> GatewayError | None:
         if not task.unasked:

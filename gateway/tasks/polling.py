@@ -19,6 +19,7 @@ from gateway.errors import (
     TaskExpired,
 )
 from gateway.relay import Relay, within
+from gateway.tasks.line import Line, Place
 from gateway.tasks.pace import Pace
 from gateway.tasks.progress import progress
 from gateway.tasks.recorder import Recorder
@@ -52,48 +53,67 @@ class Polling:
         self.results = results
         self.default_interval = default_interval
         self._pace = pace
+        self._lines: dict[str, Line] = {}
+        """By account."""
         self._faults: dict[str, int] = {}
         """Looks in a row that failed or found no job, by task."""
         self._asked_to_stop: dict[str, float] = {}
         """When the upstream was last asked to stop a job, by task."""
 
-    def batches(self, tasks: Sequence[Task]) -> list[list[Task]]:
-        """Tasks in groups that one call can ask for."""
-        groups: dict[tuple[str, str | None], list[list[Task]]] = {}
-        for task in tasks:
-            upstream = self.relay.upstreams.get(task.upstream)
-            many = upstream is not None and "poll_many" in upstream.operations()
-            size = upstream.poll_batch if upstream is not None and many else 1
-            piles = groups.setdefault((task.upstream, task.account), [])
-            if not piles or len(piles[-1]) >= size:
-                piles.append([])
-            piles[-1].append(task)
-        return [pile for piles in groups.values() for pile in piles]
-
-    async def poll(self, tasks: Sequence[Task]) -> None:
-        """One look at the jobs of tasks in hand, all of one account."""
-        found = self._held_by(tasks[0])
+    async def poll(self, task: Task) -> None:
+        """One look at the job of a task in hand, together with others of its account where one call tells of many."""
+        found = self._held_by(task)
         if found is None:
             gone = GenerationFailed("the account that made the job is no longer configured", code="account_gone")
-            for task in tasks:
-                await self.recorder.fail(task, gone)
+            await self.recorder.fail(task, gone)
             return
         upstream, account, pool = found
-        await self._pace.turn(account.id, upstream.polls_per_second)
-        if len(tasks) == 1:
-            await self._one(tasks[0], upstream, account, pool)
+        if "poll_many" not in upstream.operations():
+            await self._pace.turn(account.id, upstream.polls_per_second)
+            await self._one(task, upstream, account, pool)
             return
+        line = self._lines.setdefault(account.id, Line())
+        place = line.join(task)
         try:
-            told = await within(upstream.poll_many([_job(task) for task in tasks], account), POLL_SECONDS)
+            async with line.turn:
+                if line.holds(place):
+                    await self._pace.turn(account.id, upstream.polls_per_second)
+                    await asyncio.sleep(0)  # those that were claimed with it come in line first
+                together = line.front(upstream.poll_batch) if line.holds(place) else []
+            if together:
+                await self._look(together, upstream, account, pool)
+            await place.over.wait()
+        finally:
+            line.leave(place)
+
+    async def _look(self, places: Sequence[Place], upstream: Upstream, account: Account, pool: Pool) -> None:
+        """Ask for jobs of one account in one call. Each is over when what it showed is written."""
+        try:
+            if len(places) == 1:
+                await self._one(places[0].task, upstream, account, pool)
+            else:
+                await self._many(places, upstream, account, pool)
+        finally:
+            for place in places:
+                place.over.set()
+
+    async def _many(self, places: Sequence[Place], upstream: Upstream, account: Account, pool: Pool) -> None:
+        try:
+            told = await within(upstream.poll_many([_job(place.task) for place in places], account), POLL_SECONDS)
         except GatewayError as error:
-            await asyncio.gather(*(self._unanswered(task, error, pool) for task in tasks))
+            await asyncio.gather(*(self._unanswered(place.task, error, pool) for place in places))
             return
-        known = [task for task in tasks if _job(task).id in told]
-        await asyncio.gather(*(self._stands(task, upstream, account, told[_job(task).id]) for task in known))
-        for task in tasks:
-            if _job(task).id not in told:
+
+        async def one(place: Place) -> None:
+            await self._stands(place.task, upstream, account, told[_job(place.task).id])
+            place.over.set()
+
+        await asyncio.gather(*(one(place) for place in places if _job(place.task).id in told))
+        for place in places:
+            if _job(place.task).id not in told:
                 await self._pace.turn(account.id, upstream.polls_per_second)
-                await self._one(task, upstream, account, pool)
+                await self._one(place.task, upstream, account, pool)
+                place.over.set()
 
     async def _one(self, task: Task, upstream: Upstream, account: Account, pool: Pool) -> None:
         try:

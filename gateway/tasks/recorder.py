@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from typing import Literal, TypeVar
 
@@ -47,15 +47,6 @@ class Recorder:
             log.exception("task step failed", task=task.id)
             await self.put_off(task, BACKOFF_MAX)
         return None
-
-    async def carried_all(self, tasks: Sequence[Task], step: Awaitable[None]) -> None:
-        """The same for tasks that are looked at together."""
-        try:
-            await step
-        except Exception:
-            log.exception("tasks step failed", tasks=len(tasks))
-            for task in tasks:
-                await self.put_off(task, BACKOFF_MAX)
 
     async def put_off(self, task: Task, seconds: float) -> None:
         """The task as it is now, given back and due again in `seconds`."""
