@@ -63,6 +63,11 @@ class Database:
         """The same inside a statement. Where it decides who holds what, return it too and call `now_seen` with it."""
         return told_time(self.now()) if self._file else server_time()
 
+    @property
+    def now_sql_is_its_own(self) -> bool:
+        """Whether that is read by the database itself."""
+        return self._file is None
+
     def now_seen(self, moment: float) -> None:
         """Go by what the database told of its clock."""
         if not self._file:

@@ -14,16 +14,32 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Executable, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.engine import Database
-from gateway.db.tables import assets, outputs, requests, tasks
+from gateway.db.tables import requests, tasks
 from gateway.db.writes import Writes
 from gateway.errors import NotFound
 from gateway.tasks import outbox
 from gateway.tasks.idempotency import Once, claim_for_task, forget_task
-from gateway.tasks.rows import change_of, output_of, row_of, task_of
+from gateway.tasks.rows import output_of, row_of, task_of
+from gateway.tasks.statements import (
+    BY_ID,
+    CHANGED,
+    FREED,
+    JOB_MADE,
+    NEW,
+    NEW_BY_SERVER,
+    NEW_OUTPUT,
+    OUTPUT_AT,
+    OUTPUTS_OF,
+    SAVE,
+    SAVE_HELD,
+    SENDING,
+    TOLD,
+    new_values,
+)
 from gateway.tasks.task import FINAL, OPEN, Output, Task
 from gateway.types import Job, Webhook
 
@@ -33,9 +49,6 @@ RENEW_SECONDS: Final = 5.0
 
 LaneName = Literal["make", "poll"]
 """Work on tasks of which no job is known yet, and on those that have one."""
-
-_FREED: Final = {"lease_owner": None, "lease_until": 0.0}
-_CHANGED: Final = {"version": tasks.c.version + 1}
 
 
 class Store:
@@ -55,12 +68,14 @@ class Store:
     async def add(self, task: Task, once: Once | None = None) -> Task:
         """Write a new task, held by this process; or return the one that `once` says was asked for before."""
         lease = self._lease()
-        row = row_of(task) | {"lease_owner": lease, "lease_until": self._until(), "version": 1}
+        row = row_of(task) | {"lease_owner": lease, "version": 1}
+        by_server = self.database.now_sql_is_its_own
+        row |= {"hold": self._hold} if by_server else {"lease_until": self.now() + self._hold}
 
         async def change(connection: AsyncConnection) -> str | None:
             earlier = await claim_for_task(connection, once, task.id, self.now()) if once is not None else None
             if earlier is None:
-                await connection.execute(insert(tasks).values(row))
+                await connection.execute(NEW_BY_SERVER if by_server else NEW, row)
             return earlier
 
         earlier = await self.writes.commit(change)
@@ -75,7 +90,7 @@ class Store:
     async def get(self, task_id: str, owner: str | None = None) -> Task:
         """Raises NotFound, also for a task that is not `owner`'s."""
         async with self.database.read() as connection:
-            row = (await connection.execute(select(tasks).where(tasks.c.id == task_id))).one_or_none()
+            row = (await connection.execute(BY_ID, {"the_id": task_id})).one_or_none()
             if row is None or (owner is not None and row.owner != owner):
                 raise NotFound(f"no task {task_id[:80]!r}", param="task_id", code="task_not_found")
             return (await with_outputs(connection, [task_of(row)]))[0]
@@ -141,12 +156,12 @@ class Store:
         """Drop every hold of this process, on its way out: others need not wait for the leases to end."""
         mine = tasks.c.lease_owner.like(f"{self.process}.%")
         async with self.database.write() as connection:
-            await connection.execute(update(tasks).where(mine).values(_FREED))
+            await connection.execute(update(tasks).where(mine).values(FREED))
 
     async def free_holds(self) -> None:
         """Drop every hold of processes before this one: right where a database has one process at a time."""
         async with self.database.write() as connection:
-            await connection.execute(update(tasks).where(tasks.c.lease_until > 0).values(_FREED))
+            await connection.execute(update(tasks).where(tasks.c.lease_until > 0).values(FREED))
 
     # --- changes by the holder ---
 
@@ -155,23 +170,20 @@ class Store:
 
         `begun`: it runs from now on, and whoever wants to hear of that does.
         """
-        values = change_of(task) | (_FREED if release else {}) | _CHANGED
-        return await self._change(_held(task), values, begun=begun) is not None
+        return await self._run(SAVE if release else SAVE_HELD, _held(task), begun=begun) is not None
 
     async def sending(self, task: Task) -> bool:
         """Note that an upstream is about to be asked. False where that must not be: the hold is lost, or it is
         to be cancelled."""
-        which = and_(_held(task), tasks.c.cancel_requested.is_(False))
-        return await self._change(which, change_of(task) | _CHANGED) is not None
+        return await self._run(SENDING, _held(task)) is not None
 
     async def job_made(self, task: Task) -> bool | None:
         """Write the job that the last asking made, even where the hold was lost meanwhile: what is paid for is known.
 
         True where the task is to be cancelled, None where it has an end or a job already.
         """
-        unknown = tasks.c.state.in_(("submitting", "submit_unknown"))
-        which = and_(tasks.c.id == task.id, unknown, tasks.c.submitted_at == task.submitted_at)
-        row = await self._change(which, change_of(task) | _FREED | _CHANGED, begun=True)
+        asked = {"the_id": task.id, "the_submitted_at": task.submitted_at}
+        row = await self._run(JOB_MADE, new_values(task) | asked, begun=True)
         return None if row is None else bool(row.cancel_requested)
 
     async def add_output(
@@ -186,11 +198,11 @@ class Store:
             "asset_id": asset_id,
             "error": None if error is None else _encoded(error),
         }
-        here = and_(outputs.c.task_id == task.id, outputs.c.position == position)
+        here = {"the_task": task.id, "the_position": position}
 
         async def change(connection: AsyncConnection) -> None:
-            if (await connection.execute(select(outputs.c.id).where(here))).first() is None:
-                await connection.execute(insert(outputs).values(row))
+            if (await connection.execute(OUTPUT_AT, here)).first() is None:
+                await connection.execute(NEW_OUTPUT, row)
 
         await self.writes.commit(change)
 
@@ -198,14 +210,14 @@ class Store:
 
     async def ask_to_cancel(self, task_id: str) -> bool:
         """Note that a task shall end, whoever holds it. False where it is final."""
-        values = {"cancel_requested": True} | _CHANGED
+        values = {"cancel_requested": True} | CHANGED
         return await self._change(_open(task_id), values) is not None
 
     async def end(self, task: Task) -> bool:
         """Give a task its final state, whoever holds it. False where it has one."""
         row = row_of(task)
         values = {name: row[name] for name in ("state", "finished_at", "cancel_requested", "eta", "error")}
-        return await self._change(_open(task.id), values | _FREED | _CHANGED) is not None
+        return await self._change(_open(task.id), values | FREED | CHANGED) is not None
 
     async def due_now(self, task_id: str) -> None:
         """Have a task looked at next, whatever its schedule."""
@@ -216,17 +228,15 @@ class Store:
             await connection.execute(delete(requests).where(requests.c.task_id == task_id))
             await connection.execute(delete(tasks).where(tasks.c.id == task_id))
 
-    async def _change(self, which: ColumnElement[bool], values: Mapping[str, Any], *, begun: bool = False) -> Any:
+    async def _change(self, which: ColumnElement[bool], values: Mapping[str, Any]) -> Any:
+        """Change a row by a statement of its own. The row as it is then, None where none was met."""
+        return await self._run(update(tasks).where(which).values(values).returning(*TOLD), {})
+
+    async def _run(self, query: Executable, given: Mapping[str, Any], *, begun: bool = False) -> Any:
         """Change a row, and announce its end (or that it runs) in the same transaction. None where no row was met."""
-        query = (
-            update(tasks)
-            .where(which)
-            .values(values)
-            .returning(*(tasks.c[name] for name in ("id", "owner", "state", "version", "webhook", "cancel_requested")))
-        )
 
         async def change(connection: AsyncConnection) -> Any:
-            row = (await connection.execute(query)).one_or_none()
+            row = (await connection.execute(query, given)).one_or_none()
             if row is not None and row.webhook is not None and (begun or row.state in FINAL):
                 await outbox.announce(
                     connection,
@@ -244,25 +254,14 @@ class Store:
     def _lease(self) -> str:
         return f"{self.process}.{next(self._leases)}"
 
-    def _until(self) -> ColumnElement[float]:
-        return self.database.now_sql() + self._hold
-
 
 async def with_outputs(connection: AsyncConnection, found: Sequence[Task]) -> list[Task]:
     """The tasks with what they made so far."""
     ids = [task.id for task in found if task.state != "queued" or task.started_at is not None]
     if not ids:
         return list(found)
-    columns = (outputs.c.task_id, outputs.c.position, outputs.c.state, outputs.c.asset_id, outputs.c.error)
-    measures = (assets.c.key, assets.c.mime, assets.c.size, assets.c.width, assets.c.height, assets.c.seconds)
-    query = (
-        select(*columns, *measures)
-        .join(assets, assets.c.id == outputs.c.asset_id, isouter=True)
-        .where(outputs.c.task_id.in_(ids))
-        .order_by(outputs.c.task_id, outputs.c.position)
-    )
     made: dict[str, list[Output]] = {}
-    for row in (await connection.execute(query)).all():
+    for row in (await connection.execute(OUTPUTS_OF, {"the_tasks": ids})).all():
         made.setdefault(row.task_id, []).append(output_of(row))
     return [replace(task, outputs=tuple(made.get(task.id, ()))) for task in found]
 
@@ -271,8 +270,9 @@ def _in(lane: LaneName) -> ColumnElement[bool]:
     return tasks.c.job.is_(None) if lane == "make" else tasks.c.job.is_not(None)
 
 
-def _held(task: Task) -> ColumnElement[bool]:
-    return and_(tasks.c.id == task.id, tasks.c.lease_owner == task.lease, tasks.c.state.in_(OPEN))
+def _held(task: Task) -> dict[str, Any]:
+    """What to write of a task, and the lease it is held by."""
+    return new_values(task) | {"the_id": task.id, "the_lease": task.lease}
 
 
 def _open(task_id: str) -> ColumnElement[bool]:
