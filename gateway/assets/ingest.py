@@ -76,16 +76,16 @@ class Ingest:
             asset_id=kept.asset_id,
         )
 
-    async def bring(self, media: Media, origin: Origin, position: int) -> Kept:
+    async def bring(self, media: Media, origin: Origin, position: int, *, again: bool = True) -> Kept:
         """Stream a task's result into storage and enter it in the library, once however often it is asked for.
 
-        Asset and key follow from task and position, so what a crash left undone is done over, not twice; what is here
-        already is not fetched again.
+        Asset and key follow from task and position, so what a crash left undone is done over, not twice. `again`:
+        it may be here already, and is not fetched then.
         Raises ResultUnavailable where there is no such result or it is not what it should be (ResultExpired where
         another URL may have it): then nothing of it is left. StorageUnavailable, DatabaseUnavailable: not now.
         """
         asset_id = asset_id_of(origin.task_id, position)
-        if (here := await self._here(asset_id)) is not None:
+        if again and (here := await self._here(asset_id)) is not None:
             return here
         found, stored = await self._stored(asset_id, media, origin)
         size = await self._proven(asset_id, found, stored, media)

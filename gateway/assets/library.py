@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.engine import Database
 from gateway.db.tables import assets
@@ -49,6 +50,14 @@ class Kept:
     sha256: str
 
 
+_ID = assets.c.id == bindparam("the_id")
+_KEY_OF = select(assets.c.key).where(_ID)
+_COLUMNS = ("id", "key", "mime", "size", "width", "height", "seconds", "sha256")
+_KEPT = select(*(assets.c[name] for name in _COLUMNS)).where(_ID)
+_NEW = insert(assets)
+"""Built once: building a statement costs more than running it."""
+
+
 class Library:
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -62,20 +71,21 @@ class Library:
             return await self._entered(row)
 
     async def _entered(self, row: dict[str, Any]) -> str | None:
-        here = assets.c.id == row["id"]
-        async with self.database.write() as connection:
-            before: str | None = (await connection.execute(select(assets.c.key).where(here))).scalar_one_or_none()
+        async def change(connection: AsyncConnection) -> str | None:
+            named = {"the_id": row["id"]}
+            before: str | None = (await connection.execute(_KEY_OF, named)).scalar_one_or_none()
             if before is None:
-                await connection.execute(insert(assets).values(row))
+                await connection.execute(_NEW, row)
             else:
                 truth = {name: value for name, value in row.items() if name not in FIRST_ONLY}
-                await connection.execute(update(assets).where(here).values(truth))
-        return before
+                await connection.execute(update(assets).where(assets.c.id == row["id"]).values(truth))
+            return before
+
+        return await self.database.writes.commit(change)
 
     async def find(self, asset_id: str) -> Kept | None:
-        columns = (assets.c[name] for name in ("id", "key", "mime", "size", "width", "height", "seconds", "sha256"))
         async with self.database.read() as connection:
-            row = (await connection.execute(select(*columns).where(assets.c.id == asset_id))).one_or_none()
+            row = (await connection.execute(_KEPT, {"the_id": asset_id})).one_or_none()
         return None if row is None else Kept(*row)
 
     async def keys(self, task_id: str, owner: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from gateway.db.clock import Clock, server_time, told_time
 from gateway.db.lockfile import LockFile
+from gateway.db.writes import Writes
 from gateway.errors import ConfigError, DatabaseUnavailable
 
 WAIT_SECONDS: Final = 5.0
@@ -54,6 +55,8 @@ class Database:
         self._turn = asyncio.Lock() if self._file else None
         self._holder: asyncio.Task[Any] | None = None
         self._clock = Clock()
+        self.writes = Writes(self)
+        """For changes that come in numbers: those that come at once share a transaction."""
 
     def now(self) -> float:
         """Unix seconds by the database's clock."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.db.engine import Database
 from gateway.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from gateway.db.engine import Database
 
 T = TypeVar("T")
 Change = Callable[[AsyncConnection], Awaitable[Any]]

@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.engine import Database
 from gateway.db.tables import deliveries, destinations
-from gateway.db.writes import Writes
 from gateway.errors import Conflict, NotFound
 from gateway.types import TaskState, Webhook
 from gateway.wire.webhook import spelled
@@ -107,7 +106,7 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._writes = Writes(database)
+        self._writes = database.writes
 
     # --- sending ---
 

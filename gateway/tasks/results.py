@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import structlog
 
-from gateway.assets.ingest import Ingest, Origin
+from gateway.assets.ingest import Ingest, Kept, Origin
 from gateway.errors import GatewayError, ResultUnavailable
 from gateway.tasks.recorder import Recorder
 from gateway.tasks.schedule import backoff
 from gateway.tasks.store import Store
-from gateway.tasks.task import Task, told
+from gateway.tasks.task import Output, Task, told
 from gateway.types import Account, JobUpdate, Media, Usage
 from gateway.upstreams.base import Upstream
 
@@ -54,7 +54,8 @@ class Results:
         )
         here = {output.position for output in task.outputs if output.state == "succeeded"}
         missing = [position for position in range(len(update.media)) if position not in here]
-        lost = await self._bring(task, origin, update.media, missing)
+        brought, lost = await self._bring(task, origin, update.media, missing)
+        task = replace(task, outputs=(*task.outputs, *brought))
         if lost and self._tries.get(task.id, 0) + 1 < TRIES:
             return await self._again(task, list(lost.values()), usual)
         for position, error in lost.items():
@@ -67,25 +68,27 @@ class Results:
 
     async def _bring(
         self, task: Task, origin: Origin, media: Sequence[Media], positions: Sequence[int]
-    ) -> dict[int, ResultUnavailable]:
-        """What could not be had, by position; the rest is stored and entered."""
+    ) -> tuple[list[Output], dict[int, ResultUnavailable]]:
+        """What is stored and entered now, and what could not be had, by position."""
+        brought: list[Output] = []
         lost: dict[int, ResultUnavailable] = {}
         hands = asyncio.Semaphore(AT_ONCE)
 
         async def one(position: int) -> None:
             async with hands:
                 try:
-                    kept = await self.ingest.bring(media[position], origin, position)
+                    kept = await self.ingest.bring(media[position], origin, position, again=task.polls > 1)
                 except ResultUnavailable as error:
                     lost[position] = error
                     return
                 await self.store.add_output(task, position, kept.asset_id)
+                brought.append(_output(position, kept))
 
         done = await asyncio.gather(*(one(position) for position in positions), return_exceptions=True)
         for failure in done:
             if isinstance(failure, BaseException):
                 raise failure
-        return lost
+        return brought, lost
 
     async def _again(self, task: Task, errors: Sequence[ResultUnavailable], usual: float) -> GatewayError | None:
         """Look at the job once more, later: its URLs may work then, or be new ones."""
@@ -99,8 +102,19 @@ class Results:
 
     async def _succeed(self, task: Task, update: JobUpdate) -> None:
         self._tries.pop(task.id, None)
-        made = (await self.store.get(task.id)).outputs
-        seconds = sum(output.seconds or 0 for output in made)
-        usage = update.usage or Usage(seconds=seconds)
-        done = replace(task, state="succeeded", progress=100.0, eta=0.0, error=None, outputs=made)
+        usage = update.usage or Usage(seconds=sum(output.seconds or 0 for output in task.outputs))
+        done = replace(task, state="succeeded", progress=100.0, eta=0.0, error=None)
         await self.recorder.end(done, None, usage)
+
+
+def _output(position: int, kept: Kept) -> Output:
+    return Output(
+        position=position,
+        asset_id=kept.asset_id,
+        key=kept.key,
+        mime=kept.mime,
+        size=kept.size,
+        width=kept.width,
+        height=kept.height,
+        seconds=kept.seconds,
+    )

@@ -19,7 +19,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.engine import Database
 from gateway.db.tables import requests, tasks
-from gateway.db.writes import Writes
 from gateway.errors import NotFound
 from gateway.tasks import outbox
 from gateway.tasks.idempotency import Once, claim_for_task, forget_task
@@ -54,7 +53,7 @@ LaneName = Literal["make", "poll"]
 class Store:
     def __init__(self, database: Database, *, hold: float = HOLD_SECONDS) -> None:
         self.database = database
-        self.writes = Writes(database)
+        self.writes = database.writes
         self._hold = hold
         self.process = secrets.token_hex(8)
         """Who claims: a new name at every start."""

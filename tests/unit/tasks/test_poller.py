@@ -47,7 +47,7 @@ class House:
         candidates = self.base.candidates("t2v", **fields)
         return await self.tasks.submit(request, candidates, OWNER, request_id="req_1", chat_id="chat_1")
 
-    async def done(self, task: Task | str, seconds: float = 3.0) -> Task:
+    async def done(self, task: Task | str, seconds: float = 10.0) -> Task:
         """The task once it is over."""
         return await self.tasks.finished(task if isinstance(task, str) else task.id, seconds)
 
@@ -79,7 +79,7 @@ async def house(tmp_path: Path, *upstreams: Scripted, deadline: float = 60.0, **
 
 
 async def until(met: Callable[[], object]) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         while not met():
             await asyncio.sleep(0.002)
 

@@ -96,10 +96,10 @@ async def test_one_slow_result_keeps_nobody_else_waiting(tmp_path: Path) -> None
         stuck = asyncio.Event()
         bring = its.base.ingest.bring
 
-        async def held(media, origin, position):  # type: ignore[no-untyped-def]
+        async def held(media, origin, position, **how):  # type: ignore[no-untyped-def]
             if origin.task_id == slow:
                 await stuck.wait()
-            return await bring(media, origin, position)
+            return await bring(media, origin, position, **how)
 
         its.base.ingest.bring = held  # type: ignore[method-assign]
         upstream.polls = [made()]
@@ -137,12 +137,12 @@ async def test_a_storage_that_is_away_gives_nothing_up(tmp_path: Path, monkeypat
     async with house(tmp_path, upstream) as its:
         bring, away = its.base.ingest.bring, 6
 
-        async def failing(media, origin, position):  # type: ignore[no-untyped-def]
+        async def failing(media, origin, position, **how):  # type: ignore[no-untyped-def]
             nonlocal away
             away -= 1
             if away > 0:
                 raise errors.StorageUnavailable
-            return await bring(media, origin, position)
+            return await bring(media, origin, position, **how)
 
         its.base.ingest.bring = failing  # type: ignore[method-assign]
         assert (await its.made()).state == "succeeded"
@@ -199,3 +199,18 @@ async def test_the_pace_of_an_account_holds(tmp_path: Path) -> None:
         await until(lambda: len(moments) >= 20)
     gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
     assert sum(gaps) / len(gaps) >= 0.018
+
+
+async def test_jobs_that_come_due_while_a_turn_is_awaited_go_along(tmp_path: Path) -> None:
+    """However small the groups they come in, a turn takes all that are there: else they would come ever later."""
+
+    class Paced(TellsOfMany):
+        polls_per_second = 5.0
+        poll_batch = 50
+
+    upstream = Paced(polls=[RUNNING])
+    async with house(tmp_path, upstream, accounts=("only",)) as its:
+        for _ in range(40):
+            await its.submit()
+        await until(lambda: len(upstream.calls) >= 6)
+    assert min(len(jobs) for jobs, _ in upstream.calls[3:]) >= 30
