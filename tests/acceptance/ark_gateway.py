@@ -151,9 +151,12 @@ class Gate:
     came: Counter[str] = field(default_factory=Counter)
     """Creates by prompt, whether or not they reach the emulator."""
     held: list[tuple[Hold, Call]] = field(default_factory=list)
+    downloads: list[str] = field(default_factory=list)
+    """Jobs whose results were asked for here."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(TASKS):
+            self.downloads.append(Path(scope["path"]).stem)
             await self.app(scope, receive, send)
             return
         begun, call, body = time.time(), *await _call(scope, receive)

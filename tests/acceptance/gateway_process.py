@@ -72,6 +72,11 @@ class Gateway:
             (home / "config.yaml").write_text(json.dumps(config))
         self._clients: list[httpx.Client] = []
 
+    @property
+    def port(self) -> int:
+        """The one it was told to have, and keeps; 0: whichever is free, at every start."""
+        return int(self._env["PORT"])
+
     # --- its life ---
 
     def start(self) -> "Gateway":

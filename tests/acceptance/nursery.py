@@ -23,7 +23,15 @@ from typing import Any
 
 from tests.acceptance.gateway_process import ROOT, Begin
 
-IMPORTED = ("gateway.app", "gateway.banner", "gateway.cli", "gateway.server", "gateway.state.redis", "asyncpg", "uvloop")
+IMPORTED = (
+    "gateway.app",
+    "gateway.banner",
+    "gateway.cli",
+    "gateway.server",
+    "gateway.state.redis",
+    "asyncpg",
+    "uvloop",
+)
 
 
 class Forked:
@@ -65,6 +73,8 @@ def nursery(*constants: str) -> Iterator[Begin]:
         assert told.readline() == "ready\n"
 
         def begin(home: Path, env: Mapping[str, str]) -> Forked:
+            (home / "out").write_bytes(b"")
+            (home / "log").touch()
             asked.write(json.dumps({"home": str(home), "env": dict(env)}) + "\n")
             asked.flush()
             forked = Forked(int(told.readline()))
@@ -90,14 +100,19 @@ def _main(constants: list[str]) -> None:
         module, _, name = place.rpartition(".")
         assert hasattr(importlib.import_module(module), name), f"there is no {place}"
         setattr(importlib.import_module(module), name, ast.literal_eval(value))
-    print("ready", flush=True)
+    _tell("ready")
     while line := sys.stdin.readline():
         pid = os.fork()
         if not pid:
             _serve(**json.loads(line))
-        print(pid, flush=True)
+        _tell(pid)
         sys.stdin.readline()
         _reap()
+
+
+def _tell(what: object) -> None:
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
 
 
 def _reap() -> None:

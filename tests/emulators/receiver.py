@@ -1,4 +1,4 @@
-"""Receives webhooks as a caller's own server would: keeps each, verifies it, and can be ill in the ways such servers are.
+"""Receives webhooks as a caller's own server would: keeps each and verifies it, and can be ill as such servers are.
 
     receiver = Receiver()
     with served(receiver.app) as url:
@@ -80,6 +80,8 @@ class Receiver:
         self.hooks.append(hook)
         await asyncio.sleep(self.seconds)
         while self.silent(hook):
+            if await request.is_disconnected():
+                return Response()
             await asyncio.sleep(LOOK_SECONDS)
         status = self.refusing(hook)
         hook.taken = not status
