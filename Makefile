@@ -1,7 +1,7 @@
 # make run    start the gateway on http://127.0.0.1:3264 (PORT, HOST, GATEWAY_CONFIG … are honoured)
 # make test   run every test
 # make check  ruff and mypy
-# make bench  measure the relay path (needs a C compiler; see tests/bench/README.md)
+# make bench  measure the relay path and the task engine (needs a C compiler; see tests/bench/README.md)
 # make lock   write the lock files anew from pyproject.toml (needs uv)
 
 PYTHON ?= python3

@@ -151,6 +151,8 @@ class Gate:
     came: Counter[str] = field(default_factory=Counter)
     """Creates by prompt, whether or not they reach the emulator."""
     held: list[tuple[Hold, Call]] = field(default_factory=list)
+    stuck: int = 0
+    """Calls that are held now; one whose sender is known to be gone is held no longer."""
     downloads: list[str] = field(default_factory=list)
     """Jobs whose results were asked for here."""
 
@@ -183,8 +185,12 @@ class Gate:
         """Whether its sender is still there."""
         if self.holds(call) == where:
             self.held.append((where, call))
-            while self.holds(call) == where and not gone.done():
-                await asyncio.sleep(0.005)
+            self.stuck += 1
+            try:
+                while self.holds(call) == where and not gone.done():
+                    await asyncio.sleep(0.005)
+            finally:
+                self.stuck -= 1
         if call.method == "POST" and (lag := self.lag()):
             await asyncio.wait({gone}, timeout=lag)
         return not gone.done()

@@ -166,9 +166,22 @@ def _rounds(here: Chaos, callers: ThreadPoolExecutor) -> list["Future[None]"]:
         victim = here.gateways[number % len(here.gateways)]
         if here.dice.random() < 0.85:
             eventually(partial(_ready, victim), 30)  # else: killed while it begins
-        time.sleep(here.dice.uniform(0.0, 1.0))
+        _let_some_time_pass(here)
         here.kill(victim)
     return calling
+
+
+def _let_some_time_pass(here: Chaos) -> None:
+    """Any moment will do; but more happens just after the upstream, or a receiver, was asked for something."""
+    things: list[Any] = [here.site.creates, here.gate.looks, here.site.downloads, here.receiver.hooks]
+    if here.dice.random() < 0.4:
+        time.sleep(here.dice.uniform(0.0, 1.0))
+        return
+    seen = here.dice.choice(things)
+    before, over = len(seen), time.monotonic() + 1.0
+    while len(seen) == before and time.monotonic() < over:
+        time.sleep(0.001)
+    time.sleep(here.dice.uniform(0.0, 0.15))
 
 
 def _ready(gateway: Gateway) -> bool:

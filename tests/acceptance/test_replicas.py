@@ -233,7 +233,7 @@ def holding(both: Pair, webhook_url: str | None = None) -> Held:
     both.site.plan, both.site.result_seconds = Plan(result="slow"), 60.0
     half = promised(both.a.client(), "half", webhook_url=webhook_url)
     by = eventually(lambda: both.downloader(job_of(both.site, "half").id), 15)
-    both.site.plan, both.site.result_seconds = Plan(), 0.2
+    both.site.plan = Plan()
     gate, client = both.gates[by], both[by].client()
     gate.holds = lambda call: "after" if call.prompt.startswith("unanswered") else None
     asking = [threading.Thread(target=_in_vain, args=(client, f"unanswered {number}")) for number in range(2)]
@@ -253,7 +253,6 @@ def _in_vain(client: httpx.Client, prompt: str) -> None:
 def test_what_a_dead_replica_held_is_finished_by_the_other(tmp_path: Path) -> None:
     with pair(tmp_path) as both:
         held = holding(both)
-        both.site.result_seconds = 60.0
         going_on = promised(held.process.client(), "going on")  # nobody holds it: its first look is due later
         died = time.time()
         held.process.crash()
@@ -282,10 +281,12 @@ def test_a_replica_that_was_frozen_changes_nothing_when_it_wakes(tmp_path: Path)
     with served(receiver.app) as hooks, pair(tmp_path, receiver=hooks) as both:
         held = holding(both, f"{hooks}/half")
         held.process.process.send_signal(signal.SIGSTOP)
+        both.site.result_seconds = 0.2
         http, ids = held.other.client(), held.ids()
         for task_id in ids.values():
             assert finished(http, task_id, 60)["status"] == "succeeded"
         eventually(lambda: receiver.taken(held.half))
+        eventually(lambda: len(both.rows("SELECT id FROM usage WHERE code = 'succeeded'")) == len(ids))
         before = _everything(both.rows)
         both.gates[held.by].holds = lambda call: None
         held.process.process.send_signal(signal.SIGCONT)

@@ -108,7 +108,7 @@ upstreams:
   - name: bench
     type: openai_compatible
     base_url: http://127.0.0.1:{up}/v1
-    models: [bench, bench-100x0, bench-50x20, bench-50x100]
+    models: [{{id: bench, kinds: [t2t, t2i, embedding]}}, bench-100x0, bench-50x20, bench-50x100]
     accounts:
 """
 OURS += "".join(f"      - {{{{name: a{n}, api_key: sk-upstream-{n}, max_concurrency: 4096}}}}\n" for n in range(4))
