@@ -27,6 +27,10 @@ OVERRIDES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Environment variables that win over the file. One that is set but empty counts as not set."""
 
+PREVIOUS_VARIABLE: Final = "GATEWAY_PREVIOUS_MASTER_KEYS"
+"""Several, comma-separated."""
+PREVIOUS_LOCATION: Final = ("previous_master_keys",)
+
 NEVER_EMPTY: Final = "GATEWAY_MASTER_KEY"
 """An empty master key is a deployment gone wrong, not a wish for none."""
 
@@ -133,6 +137,8 @@ def _override(tree: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
             tree = _with(tree, location, env[variable])
     if keys := _environment_keys(env):
         tree = _with(tree, KEYS_LOCATION, keys)
+    if previous := _listed(env.get(PREVIOUS_VARIABLE, "")):
+        tree = _with(tree, PREVIOUS_LOCATION, previous)
     return tree
 
 
@@ -148,10 +154,12 @@ def _with(tree: Any, location: tuple[str, ...], value: object) -> Any:
 
 
 def _environment_keys(env: Mapping[str, str]) -> list[dict[str, str]]:
-    keys = [key.strip() for key in env.get(KEYS_VARIABLE, "").split(",")]
-    return [
-        {"name": f"env-{number}", "key": key, "role": "admin"} for number, key in enumerate(filter(None, keys), start=1)
-    ]
+    keys = _listed(env.get(KEYS_VARIABLE, ""))
+    return [{"name": f"env-{number}", "key": key, "role": "admin"} for number, key in enumerate(keys, start=1)]
+
+
+def _listed(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _repeats(tree: object, location: Location, field: str) -> list[Problem]:

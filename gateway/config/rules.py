@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -109,6 +110,14 @@ def _origin(value: str) -> str:
     return value.lower()
 
 
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, OSError) as exc:  # a folder's name is an OSError
+        raise ValueError from exc
+    return value
+
+
 def _directory(path: Path, info: ValidationInfo) -> Path:
     if path.parts[:1] == ("~",):
         raise fault("must be a path without ~; write ${HOME} in its place")
@@ -184,12 +193,22 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), NOT_A_FLAG, must_be
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False), NOT_A_FLAG, must_be("a number of at least 0")]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False), NOT_A_FLAG, must_be("a number above 0")]
 
+Share = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NOT_A_FLAG, must_be("a number from 0 to 10")]
+Hour = Annotated[int, Field(ge=0, le=23), NOT_A_FLAG, must_be("a whole number from 0 to 23")]
+Zone = Annotated[str, AfterValidator(_zone), must_be("a time zone like UTC or Asia/Shanghai")]
+
 Text = Annotated[str, StringConstraints(min_length=1), must_be("text, not empty and in quotes if it is all digits")]
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[!-.0-~](?:[ -.0-~]*[!-.0-~])?$", max_length=64),
     must_be("a name of 1 to 64 plain ASCII characters without '/'"),
 ]
+Tag = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$", max_length=64),
+    must_be("a tag of 1 to 64 letters, digits and _ . : -"),
+]
+Label = Annotated[str, StringConstraints(max_length=200), must_be("text of at most 200 characters")]
 Host = Annotated[str, StringConstraints(pattern=r"^[^\s/]+$"), must_be("a host name or an address to listen on")]
 KindName = Annotated[Kind, BeforeValidator(_kind), must_be(f"one of {', '.join(get_args(Kind))}")]
 HttpUrl = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -18,8 +18,10 @@ from gateway.config.rules import (
     Flag,
     HeaderBytes,
     Host,
+    Hour,
     HttpUrl,
     KindName,
+    Label,
     LinkSeconds,
     MasterKey,
     Name,
@@ -29,16 +31,21 @@ from gateway.config.rules import (
     RedisUrl,
     Seconds,
     SecondsOrNone,
+    Share,
     StorageUrl,
+    Tag,
     Text,
     WebhookUrl,
     Weight,
     Whole,
+    Zone,
     base_path,
     fault,
     must_be,
 )
 from gateway.types import Webhook
+
+SelectionName = Literal["least_loaded", "weighted", "round_robin", "two_choices", "sticky"]
 
 
 class Section(BaseModel):
@@ -94,6 +101,8 @@ class KeyConfig(Section):
     webhook_url: WebhookUrl | None = Field(default=None, repr=False)
     """Told of its tasks that name no webhook of their own."""
     webhook_events: tuple[EventName, ...] = Webhook("").events
+    account_tags: tuple[Tag, ...] = ()
+    """It is served only by accounts that carry all of these."""
 
 
 class AccessConfig(Section):
@@ -113,8 +122,17 @@ class AccountConfig(OpenSection):
     max_concurrency: Count | None = None
     """Requests at once. None: what the type of the upstream says."""
     requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    min_interval: SecondsOrNone = 0
+    """Seconds between the starts of two requests."""
     weight: Weight = 1.0
     """Its share of the load, beside that of the others."""
+    priority: Whole = 0
+    """Higher is used first; lower ones only while none of the higher is free."""
+    tags: tuple[Tag, ...] = ()
+    """What keys choose accounts by (`access.keys[].account_tags`)."""
+    label: Label = ""
+    """The operator's own words for it."""
     daily_quota: Mapping[KindName, Quota] = {}
     not_models: tuple[Text, ...] = ()
     """Models that it may not use."""
@@ -144,6 +162,13 @@ class ModelConfig(Section):
     name: Text | None = None
 
 
+class QuotaResetConfig(Section):
+    """When daily quotas come back."""
+
+    hour: Hour = 0
+    zone: Zone = "UTC"
+
+
 class UpstreamConfig(OpenSection):
     """A provider, and the accounts there."""
 
@@ -153,9 +178,26 @@ class UpstreamConfig(OpenSection):
     """None: the provider's own."""
     priority: Whole = 0
     """Higher is tried first."""
+    selection: Annotated[SelectionName, must_be(f"one of {', '.join(get_args(SelectionName))}")] = "least_loaded"
+    """Whose turn it is among accounts that are free."""
+    max_concurrency: Count | None = None
+    """Requests at once over all its accounts. None: as many as they take."""
+    quota_reset: QuotaResetConfig | None = None
+    """None: what the type says, midnight in UTC where it says nothing."""
     models: tuple[Annotated[ModelConfig, BeforeValidator(_model_entry)], ...] = ()
     """Empty: all that it lists. Else only these, listed or not."""
     accounts: tuple[AccountConfig, ...] = ()
+
+
+class PoolConfig(Section):
+    """How requests share the accounts of an upstream."""
+
+    slot_wait: SecondsOrNone = 30
+    """Seconds a request waits for a slot before it is refused."""
+    max_waiting: Quota = 1000
+    """Requests that wait at one upstream; over it, they are refused at once."""
+    retry_budget: Share = 0.2
+    """Retries after faults of upstreams, as a share of requests."""
 
 
 class ModelsConfig(Section):
@@ -250,7 +292,10 @@ class Config(Section):
     access: AccessConfig = AccessConfig()
     master_key: MasterKey | None = None
     """Seals credentials at rest."""
+    previous_master_keys: tuple[MasterKey, ...] = ()
+    """Open what was sealed before the master key was changed."""
     upstreams: tuple[UpstreamConfig, ...] = ()
+    pool: PoolConfig = PoolConfig()
     models: ModelsConfig = ModelsConfig()
     tasks: TasksConfig = TasksConfig()
     webhooks: WebhooksConfig = WebhooksConfig()

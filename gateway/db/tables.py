@@ -234,6 +234,37 @@ webhook_secrets = Table(
 )
 """Which secrets sign an owner's webhooks. The secrets themselves are derived, so nothing here can leak one."""
 
+accounts = Table(
+    "accounts",
+    metadata,
+    _id(),
+    _text("upstream"),
+    _text("name"),
+    _text("credential", nullable=True),
+    _text("proxy", nullable=True),
+    _json("settings"),
+    _time("created_at"),
+    _time("updated_at"),
+    UniqueConstraint("upstream", "name"),
+)
+"""Accounts that an operator added while the gateway ran. `credential` and `proxy` are sealed by the master key;
+`settings` are the other keys of an account as the config has them. `id` is `<upstream>/<name>`."""
+
+standings = Table(
+    "standings",
+    metadata,
+    _text("account_id"),
+    _text("fact"),
+    Column("until", Double, nullable=False),
+    _text("reason"),
+    Column("count", Integer, nullable=False, server_default=text("0")),
+    _time("updated_at"),
+    PrimaryKeyConstraint("account_id", "fact"),
+    Index(None, "updated_at"),
+)
+"""What is known against an account, of any source, a row each fact: how its standing survives restarts and reaches
+other replicas. `until` is in Unix seconds; what only an operator ends has one that never comes."""
+
 file_copies = Table(
     "file_copies",
     metadata,

@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict
 from gateway.errors import RequestError
 from gateway.http import Outbound
 from gateway.types import (
+    MIDNIGHT,
     Account,
+    Balance,
     ChatRequest,
     EmbeddingRequest,
     Embeddings,
@@ -29,6 +31,7 @@ from gateway.types import (
     Media,
     ModelCard,
     MusicRequest,
+    QuotaReset,
     SpeechRequest,
     Transcription,
     TranscriptionRequest,
@@ -51,6 +54,7 @@ Operation = Literal[
     "fetch",
     "models",
     "probe",
+    "balance",
 ]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
@@ -92,6 +96,8 @@ class Upstream:
     """True for a provider that answers every model name while no real account is configured."""
     max_concurrency: ClassVar[int] = 8
     """Slots of an account that names no limit of its own."""
+    quota_reset: ClassVar[QuotaReset] = MIDNIGHT
+    """When the daily quotas of its accounts come back."""
     reads_headers: ClassVar[tuple[str, ...]] = ()
     """Lower-case request headers handed to it in `request.hints`."""
     poll_interval: ClassVar[float | None] = None
@@ -194,6 +200,10 @@ class Upstream:
     async def probe(self, account: Account) -> None:
         """A request that spends nothing; raises what is wrong with the account."""
         raise self._cannot("be probed")
+
+    async def balance(self, account: Account) -> Balance:
+        """What the account has left. Spends nothing."""
+        raise self._cannot("tell a balance")
 
     def _cannot(self, verb: str) -> RequestError:
         return RequestError(f"{self.name!r} cannot {verb}", code="unsupported_operation")

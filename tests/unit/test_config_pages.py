@@ -66,7 +66,7 @@ def test_the_example_has_every_key_there_is() -> None:
 def test_the_defaults_in_the_example_are_the_defaults(tmp_path: Path) -> None:
     example = yaml.safe_load(EXAMPLE.read_text("utf-8"))
     config = load({}, tmp_path).model_dump(mode="json")
-    for section in ("server", "tasks", "webhooks", "timeouts", "limits", "log"):
+    for section in ("server", "pool", "tasks", "webhooks", "timeouts", "limits", "log"):
         assert example[section] == config[section]
 
 
