@@ -40,6 +40,8 @@ class Attempt:
     outcome: str
     """`ok` or the code of the error."""
     seconds: float
+    reason: str = ""
+    """Why it failed, in words and scrubbed."""
 
 
 class GatewayError(Exception):
@@ -406,3 +408,11 @@ class DatabaseUnavailable(Unavailable):
 
 class ConfigError(Exception):
     """The configuration cannot be used. The message names the key's path and what would be right."""
+
+
+class SealBroken(ConfigError):
+    """What is sealed opens with none of the master keys that are set."""
+
+
+class NoMasterKey(ConfigError):
+    """There is no master key to seal with."""

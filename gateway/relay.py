@@ -12,7 +12,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gateway.accounts.pool import Lease, Pool
+from gateway.accounts.lease import Lease
+from gateway.accounts.pool import Pool
+from gateway.accounts.waiting import Asked
 from gateway.assets.ingest import Ingest, Origin
 from gateway.assets.inputs import Inputs
 from gateway.errors import (
@@ -20,6 +22,7 @@ from gateway.errors import (
     Attempt,
     ClientLeft,
     GatewayError,
+    NoAccount,
     Unavailable,
     UpstreamError,
     UpstreamGarbled,
@@ -37,6 +40,7 @@ from gateway.types import (
     Kind,
     Media,
     MediaReady,
+    Paced,
     Principal,
     Usage,
     UsageRecord,
@@ -44,12 +48,10 @@ from gateway.types import (
 )
 from gateway.upstreams.base import OPERATION_OF, Operation, Upstream
 from gateway.usage import Meter
+from gateway.wire.expected import expected_tokens
 
 UPSTREAM_FAULTS = 2
 """Faults of upstreams, as against those of accounts, after which a request tries only what did not fail lately."""
-SLOT_WAIT_SECONDS = 30.0
-"""How long a request waits for a slot where every account is merely busy."""
-
 
 FREE_TO_REPEAT: frozenset[Operation] = frozenset({"chat", "embed", "transcribe"})
 """Operations that may run twice without being paid for as two."""
@@ -72,14 +74,16 @@ class Work:
     only: str | None = None
     """The account that must serve it, by id."""
     task_id: str | None = None
-    wait: float = SLOT_WAIT_SECONDS
+    wait: float | None = None
+    """Seconds to wait for a slot; None: as long as the config says."""
     sending: Sending | None = None
     attempts: list[Attempt] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
-    def note(self, candidate: Candidate, account: Account, outcome: str, begun: float) -> None:
-        """Remember how an attempt ended: `ok` or the code of its error."""
-        self.attempts.append(Attempt(candidate.upstream, account.id, outcome, time.monotonic() - begun))
+    def note(self, candidate: Candidate, account: Account, error: GatewayError | None, begun: float) -> None:
+        """Remember how an attempt ended."""
+        outcome, reason = ("ok", "") if error is None else (error.code, error.message)
+        self.attempts.append(Attempt(candidate.upstream, account.id, outcome, time.monotonic() - begun, reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class _Begun:
     events: Events
     first: Event
     patience: Patience
+    upstream: Upstream
+    """Who gives it, though it may no longer be configured."""
 
 
 @dataclass(slots=True)
@@ -103,9 +109,10 @@ class Served:
 class Relayed:
     """A committed answer: iterate its events once, then it is settled. `aclose` settles it early."""
 
-    __slots__ = ("account", "attempts", "candidate", "events", "passed", "usage")
+    __slots__ = ("account", "attempts", "candidate", "events", "passed", "upstream", "usage")
 
-    def __init__(self, work: Work, candidate: Candidate, account: Account) -> None:
+    def __init__(self, work: Work, candidate: Candidate, account: Account, upstream: Upstream) -> None:
+        self.upstream = upstream
         self.candidate = candidate
         self.account = account
         self.attempts = work.attempts
@@ -131,13 +138,17 @@ class Relay:
         ingest: Ingest,
         meter: Meter,
         timeouts: Timeouts,
+        *,
+        slot_wait: float = 30.0,
     ) -> None:
+        """`upstreams` and `pools` may change while it runs. `slot_wait`: seconds a request waits for a slot."""
         self.upstreams = upstreams
         self.pools = pools
         self.inputs = inputs
         self.ingest = ingest
         self.meter = meter
         self.timeouts = timeouts
+        self.slot_wait = slot_wait
 
     async def open(self, work: Work) -> Relayed:
         """Carry a streaming operation to its first event. Raises what ended the last attempt."""
@@ -149,14 +160,14 @@ class Relay:
             patience = Patience()
             events: Events = getattr(upstream, operation)(request, account)
             try:
-                return _Begun(events, await _first(events, patience, limit), patience)
+                return _Begun(events, await _first(events, patience, limit), patience, upstream)
             except BaseException:
                 patience.close()
                 await events.aclose()
                 raise
 
         begun, candidate, lease = await self._attempts(work, operation, attempt)
-        relayed = Relayed(work, candidate, lease.account)
+        relayed = Relayed(work, candidate, lease.account, begun.upstream)
         relayed.passed = isinstance(begun.first, Frame | Whole)
         relayed.events = self._committed(work, relayed, lease, begun)
         await anext(relayed.events)
@@ -170,10 +181,12 @@ class Relay:
             return await within(getattr(upstream, operation)(request, account), self.timeouts.total)
 
         value, candidate, lease = await self._attempts(work, operation, attempt)
+        usage = getattr(value, "usage", Usage())
+        lease.tokens = _tokens(usage)
         lease.release()
-        work.note(candidate, lease.account, "ok", work.started)
+        work.note(candidate, lease.account, None, work.started)
         if operation != "submit":
-            self._record(work, candidate.upstream, lease.account.id, None, getattr(value, "usage", Usage()))
+            self._record(work, candidate.upstream, lease.account.id, None, usage)
         return Served(value, candidate, lease.account)
 
     # --- before commit ---
@@ -186,8 +199,8 @@ class Relay:
         for candidate in work.candidates:
             while (lease := await self._leased(work, candidate, tried)) is not None:
                 begun = time.monotonic()
-                upstream = self.upstreams[candidate.upstream]
                 try:
+                    upstream = self._upstream(candidate.upstream)
                     request = await self.inputs.staged(work.request, upstream, candidate.card.id, lease.account)
                     if work.sending is not None:
                         await work.sending(candidate, lease.account)
@@ -195,7 +208,7 @@ class Relay:
                 except GatewayError as error:
                     _judge(lease, error)
                     error.upstream, error.account = candidate.upstream, lease.account.id
-                    work.note(candidate, lease.account, error.code, begun)
+                    work.note(candidate, lease.account, error, begun)
                     if not tried.go_on(error, operation, lease.account.id):
                         raise self._given_up(work, error) from error.__cause__
                 except BaseException as exc:
@@ -208,14 +221,41 @@ class Relay:
 
     async def _leased(self, work: Work, candidate: Candidate, tried: _Tried) -> Lease | None:
         """A lease for the next attempt at a candidate; None where it has no account left that is worth one."""
-        pool, model = self.pools[candidate.upstream], candidate.card.id
-        if tried.enough and not pool.calm(model=model, kind=work.kind, exclude=tried.accounts, only=work.only):
+        pool = self.pools.get(candidate.upstream)
+        if pool is None:
+            tried.last = tried.last or NoAccount(f"the upstream {candidate.upstream!r} is no longer configured")
+            return None
+        want: Asked = {
+            "model": candidate.card.id,
+            "kind": work.kind,
+            "exclude": tried.accounts,
+            "only": work.only,
+            "owner": work.principal.id,
+            "tags": work.principal.account_tags,
+            "tokens": expected_tokens(work.request) if pool.counts_tokens else 0,
+        }
+        if not tried.faults:
+            pool.budget.earn()
+        elif not self._worth_a_retry(pool, want, tried):
             return None
         try:
-            return await pool.lease(model=model, kind=work.kind, exclude=tried.accounts, only=work.only, wait=work.wait)
+            return await pool.lease(wait=self.slot_wait if work.wait is None else work.wait, **want)
         except (Unavailable, AccountError) as error:
             tried.last = tried.last or error
             return None
+
+    def _worth_a_retry(self, pool: Pool, want: Asked, tried: _Tried) -> bool:
+        """Whether another try follows a fault of an upstream: by an account that did not fail lately if there is one,
+        even if its slot must be waited for, else a few times by any; and only as often as the budget allows."""
+        want["trusted"] = True
+        want["trusted"] = pool.could(**want)
+        return (want["trusted"] or not tried.enough) and pool.budget.spend()
+
+    def _upstream(self, name: str) -> Upstream:
+        upstream = self.upstreams.get(name)
+        if upstream is None:
+            raise NoAccount(f"the upstream {name!r} is no longer configured")
+        return upstream
 
     def _given_up(self, work: Work, error: GatewayError) -> GatewayError:
         error.attempts = tuple(work.attempts)
@@ -239,7 +279,10 @@ class Relay:
                     relayed.usage = event
                 elif type(event) is MediaReady:
                     event = MediaReady(await self._kept(work, relayed, event.media))
-                yield event
+                if type(event) is Paced:
+                    lease.paced(event.seconds)
+                else:
+                    yield event
                 patience.until(min(idle, deadline - time.monotonic()))
                 try:
                     event = await anext(events)
@@ -261,8 +304,9 @@ class Relay:
             raise
         finally:
             patience.close()
+            lease.tokens = _tokens(relayed.usage)
             _judge(lease, failure)
-            work.note(relayed.candidate, relayed.account, failure.code if failure else "ok", work.started)
+            work.note(relayed.candidate, relayed.account, failure, work.started)
             self._record(work, relayed.candidate.upstream, relayed.account.id, failure, relayed.usage)
             await events.aclose()
 
@@ -271,7 +315,7 @@ class Relay:
             owner=work.principal.id,
             kind=work.kind,
             model=relayed.candidate.card.id,
-            upstream=self.upstreams[relayed.candidate.upstream],
+            upstream=relayed.upstream,
             account=relayed.account,
             prompt=getattr(work.request, "prompt", ""),
             task_id=work.task_id,
@@ -335,6 +379,11 @@ def may_try_elsewhere(error: GatewayError, operation: Operation) -> bool:
     if isinstance(error, AccountError) or error.sent == "no":
         return True
     return operation in FREE_TO_REPEAT
+
+
+def _tokens(usage: Usage) -> int | None:
+    """What counts against tokens per minute; None where nothing was measured."""
+    return (usage.input_tokens + usage.output_tokens) or None
 
 
 def _judge(lease: Lease, error: GatewayError | None) -> None:

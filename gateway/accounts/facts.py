@@ -3,11 +3,10 @@
 | name | until | means |
 |---|---|---|
 | rest | when | asked to slow down |
-| ejected | when | failed while others did well |
 | exhausted:<group> | when | no quota for a group of kinds |
 | rejected, parked | never | an operator has to act; `reason` says why |
 | model_off:<model> | never | it may not use the model |
-| disabled | never | by the operator |
+| disabled, enabled | never | by the operator, whatever the config says |
 | used:<group> | when the quota day ends | `leases` of a group in it |
 | renewed | when it was | whatever was known before is forgotten |
 """

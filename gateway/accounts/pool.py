@@ -1,68 +1,70 @@
 """The accounts of one upstream, handed out as leases.
 
 A lease is one attempt's use of one account. Taking and giving back never wait, so that between looking and taking
-nobody else can come: all of the pool runs on one event loop. A caller's fault never counts against an account, and
-an account that only struck stays available: where all are bad, the upstream is, and the caller is told when to come
-back.
+nobody else can come: all of a pool runs on one event loop. A caller's fault never counts against an account, and where
+all accounts fail the upstream does: then the caller is told when to come back.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Unpack
 
 import structlog
 
-from gateway.accounts.health import GROUP_OF, Obstacle, Standing
-from gateway.accounts.refusal import none_possible, refusal
-from gateway.accounts.selection import Place, choose, take_turn
+from gateway.accounts.breaker import Breaker, BreakerState
+from gateway.accounts.budget import Budget
+from gateway.accounts.bulletin import Bulletin
+from gateway.accounts.facts import Fact, Journal
+from gateway.accounts.health import Level
+from gateway.accounts.lease import Lease
+from gateway.accounts.line import Line
+from gateway.accounts.place import Place, Sort
+from gateway.accounts.places import Places
+from gateway.accounts.quota import GROUP_OF
+from gateway.accounts.selection import SELECTIONS
+from gateway.accounts.sharing import Sharing
 from gateway.accounts.status import AccountStatus, status_of
-from gateway.accounts.verdict import Exhaust, ModelOff, Nothing, Park, Reject, Strike, spent_nothing, verdict
-from gateway.accounts.waiting import Queue, Want
-from gateway.errors import AllResting, GatewayError, NotFound, Unavailable
+from gateway.accounts.verdict import (
+    Exhaust,
+    ModelOff,
+    Nothing,
+    Park,
+    Reject,
+    Strike,
+    Unreached,
+    Verdict,
+    spent_nothing,
+    verdict,
+)
+from gateway.accounts.waiting import MOST_WAITING, Asked, Want, want_of
+from gateway.accounts.why import Why
+from gateway.config import SelectionName
+from gateway.errors import AccountError, GatewayError, NotFound, RefusedByUpstream, Unavailable
+from gateway.state.slots import Full, Slots
 from gateway.types import Account, Kind
+
+ANYONE: Final[Level] = 2
+WELL: Final = Nothing()
+NOBODY_FAILING: Final[Level] = 1
+TRUSTED: Final[Level] = 0
 
 log = structlog.get_logger(__name__)
 
 
-class Lease:
-    """One attempt's use of `account`, until released. Usable as `with`: what leaves the block is what is judged."""
+@dataclass(frozen=True, slots=True)
+class PoolRules:
+    """How an upstream's accounts are shared."""
 
-    __slots__ = ("_held", "_pool", "account", "group", "model", "number", "standing")
-
-    def __init__(self, pool: Pool, place: Place, model: str, group: Kind, number: int) -> None:
-        self._pool = pool
-        self._held = True
-        self.account, self.standing = place
-        self.model = model
-        self.group = group
-        """The group of kinds that it counts for (`health.GROUP_OF`)."""
-        self.number = number
-
-    def release(self, error: GatewayError | None = None) -> None:
-        """Give the slot back, and say how it went: no error is a success. Further calls do nothing."""
-        self._end(error, well=error is None)
-
-    def abandon(self) -> None:
-        """Give the slot back where nothing was learned about the account."""
-        self._end(None, well=False)
-
-    def _end(self, error: GatewayError | None, *, well: bool) -> None:
-        if self._held:
-            self._held = False
-            self._pool._ended(self, error, well)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        if error is None or isinstance(error, GatewayError):
-            self.release(error)
-        else:
-            self.abandon()
+    selection: SelectionName = "least_loaded"
+    ceiling: int | None = None
+    """Leases at once over all its accounts."""
+    max_waiting: int = MOST_WAITING
+    retry_budget: float = 0.2
+    """Retries after faults of the upstream, for each request."""
 
 
 class Pool:
@@ -73,127 +75,338 @@ class Pool:
         upstream: str,
         accounts: Sequence[Account],
         *,
+        rules: PoolRules = PoolRules(),
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         rng: random.Random | None = None,
+        slots: Slots | None = None,
+        journal: Journal | None = None,
     ) -> None:
+        """`clock`: monotonic seconds; `wall`: Unix seconds, the same in all processes that share anything."""
         self.upstream = upstream
         self._clock = clock
         self._wall = wall
         self._rng = rng or random.Random()
-        self._places = {account.id: Place(account, Standing(account)) for account in accounts}
-        self._all = tuple(self._places.values())
+        self._sharing = Sharing(slots, upstream, self._rng) if slots is not None else None
+        self._tell = Bulletin(journal, self._sharing)
+        self._places = Places()
         self._turn = 0.0
-        self._queue: Queue[Lease] = Queue()
+        self.leased = self.refused = 0
+        """Leases, and refusals, since the start."""
+        self._in_flight = 0
+        self._crowded_until = 0.0
+        self.budget = Budget(rules.retry_budget, clock)
+        self._why = Why(upstream, self._places, self._full, clock, wall)
+        self._line = Line(upstream, self._try, self._undo, self._why.hopeful, self._refusal, self._next_change)
+        self.rebind(accounts, rules)
 
     # --- leases ---
 
-    def take(self, *, model: str, kind: Kind, exclude: Collection[str] = (), only: str | None = None) -> Lease:
-        """A lease on the account whose turn it is, at once. `exclude` and `only` hold account ids.
+    def take(self, **asked: Unpack[Asked]) -> Lease:
+        """A lease on the account whose turn it is, at once, by this process's own count.
 
         Raises NoAccount where none is configured, allowed or able until an operator acts, AllResting where time helps.
         """
-        now, wall, group = self._clock(), self._wall(), GROUP_OF[kind]
-        free = [
-            place
-            for place in (self._all if only is None else self._among(only))
-            if place.standing.free(model, group, now, wall) and place.account.id not in exclude
-        ]
-        if not free:
-            raise self._refusal(Want(model, group, exclude, only))
-        return self._start(choose(free, now), model, group, now, wall)
+        want = want_of(**asked)
+        lease = self._try(want)
+        if lease is None:
+            raise self._refusal(want)
+        return lease
 
-    def calm(self, *, model: str, kind: Kind, exclude: Collection[str] = (), only: str | None = None) -> bool:
-        """Whether an account is free for this work whose upstream did not fail lately."""
-        now, wall, group = self._clock(), self._wall(), GROUP_OF[kind]
-        return any(
-            place.standing.calm(now) and place.standing.free(model, group, now, wall)
-            for place in (self._all if only is None else self._among(only))
-            if place.account.id not in exclude
-        )
+    async def lease(self, *, wait: float = 0.0, **asked: Unpack[Asked]) -> Lease:
+        """As `take`, but by what all processes count, and where an account is merely busy after a wait for a slot.
 
-    async def lease(
-        self, *, model: str, kind: Kind, exclude: Collection[str] = (), only: str | None = None, wait: float = 0.0
-    ) -> Lease:
-        """As `take`, but where an account is merely busy wait for a slot, in turn, up to `wait` seconds.
-
-        Raises as `take`, AllResting when the wait is over, Overloaded where too many wait already.
+        Callers take turns; the wait ends after `wait` seconds. Raises as `take`, AllResting when the wait is over,
+        Overloaded where too many wait already.
         """
-        try:
-            return self.take(model=model, kind=kind, exclude=exclude, only=only)
-        except AllResting:
-            want = Want(model, GROUP_OF[kind], frozenset(exclude), only)
-            if wait <= 0 or not self._hopeful(want):
-                raise
-        waiter = self._queue.join(want, self.upstream)
-        self._queue.wake_in(self._thaw(), self._thawed)
-        lease = await self._queue.outcome(waiter, wait, Lease.abandon)
-        return lease or self.take(model=model, kind=kind, exclude=exclude, only=only)
+        want = want_of(**asked)
+        over, ticket = self._clock() + wait, None
+        while True:
+            lease = self._try(want)
+            if lease is None:
+                lease, ticket = await self._line.wait(want, over - self._clock(), ticket)
+            if lease is None:
+                raise self._refusal(want)
+            if await self._stands(lease):
+                return lease
+
+    def could(self, **asked: Unpack[Asked]) -> bool:
+        """Whether an account could take this work now, or as soon as it has a slot."""
+        return self._why.hopeful(want_of(**asked))
 
     def blame(self, account_id: str, error: GatewayError, *, model: str, kind: Kind) -> None:
         """Judge an account by an error that happened outside of a lease: a poll, a download, a probe."""
         if (place := self._places.get(account_id)) is not None:
-            self._judge(place, error, model, GROUP_OF[kind], place.standing.started + 1)
-            self._stir(place)
+            how = verdict(error)
+            self._judge(place, error, how, model, GROUP_OF[kind], place.standing.started + 1)
+            self._touch(place)
+            self._line.stir(turned_away=not isinstance(how, Nothing | Strike))
 
     # --- people ---
 
     @property
     def accounts(self) -> tuple[Account, ...]:
-        return tuple(place.account for place in self._all)
+        return tuple(place.account for place in self._places)
 
     @property
     def waiting(self) -> int:
         """How many wait for a slot."""
-        return len(self._queue)
+        return len(self._line)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether an account has a limit of tokens, so that it matters what a request is expected to use."""
+        return self._counts_tokens
+
+    @property
+    def in_flight(self) -> int:
+        return self._in_flight
+
+    @property
+    def shared(self) -> bool | None:
+        """Whether limits are shared with other processes now; None where they never are."""
+        return None if self._sharing is None else self._sharing.connected
+
+    @property
+    def breaker_state(self) -> BreakerState:
+        """The best of the sites behind the accounts."""
+        now = self._clock()
+        states = {breaker.state(now) for breaker in self._places.breakers}
+        return "closed" if "closed" in states or not states else "half_open" if "half_open" in states else "open"
 
     def account(self, account_id: str) -> Account | None:
         """An account by its id or name, whatever its standing: for work that it already holds."""
-        try:
-            return self._place(account_id).account
-        except NotFound:
-            return None
+        place = self._places.get(account_id) or self._places.get(f"{self.upstream}/{account_id}")
+        return place.account if place is not None else None
 
     def renewed(self, name: str, account: Account | None = None) -> None:
         """Its credential was renewed, or its fault seen to: it starts afresh, as `account` where one is given."""
         place = self._place(name)
         place.standing.renew()
         if account is not None:
+            place.account = account
             place.standing.bind(account)
-            self._places[place.account.id] = place = Place(account, place.standing)
-            self._all = tuple(self._places.values())
-        self._stir(place)
+        self._tell.renewed(place.account.id)
+        self._touch(place)
+        self._line.stir()
 
     def enable(self, name: str) -> None:
-        place = self._place(name)
-        place.standing.enabled = True
-        self._stir(place)
+        self._switch(self._place(name), on=True)
 
     def disable(self, name: str) -> None:
         """Give it no new work. What it does already goes on."""
-        self._place(name).standing.enabled = False
-        self._turn_away()
+        self._switch(self._place(name), on=False)
 
     def status(self) -> list[AccountStatus]:
         """How each account stands; asking it spends nothing."""
         now, wall = self._clock(), self._wall()
-        return [status_of(account, standing, now, wall) for account, standing in self._all]
+        return [status_of(place, now, wall) for place in self._places]
 
-    def soonest(
-        self, *, model: str, kind: Kind, exclude: Collection[str] = (), only: str | None = None
-    ) -> float | None:
+    def soonest(self, **asked: Unpack[Asked]) -> float | None:
         """Seconds until an account could take this work: 0 where one could now or is merely busy, None for never."""
-        obstacles = self._obstacles(Want(model, GROUP_OF[kind], exclude, only))
-        seconds = min((obstacle.seconds if obstacle else 0.0 for obstacle in obstacles), default=float("inf"))
-        return None if seconds == float("inf") else seconds
+        return self._why.soonest(want_of(**asked))
 
-    # --- inside ---
+    # --- what others say ---
 
-    def _among(self, only: str | None) -> tuple[Place, ...]:
-        if only is None:
-            return self._all
-        place = self._places.get(only)
-        return () if place is None else (place,)
+    def rebind(self, accounts: Sequence[Account], rules: PoolRules) -> None:
+        """These are the accounts from now on. Those that stay keep their standing and what they do.
+
+        Those left out get no new work; what they do goes on. One with another credential starts afresh.
+        """
+        self._rules = rules
+        self._counts_tokens = any(account.tokens_per_minute for account in accounts)
+        self._selection = SELECTIONS[rules.selection]
+        self.budget.share = rules.retry_budget
+        self._line.bind(rules.max_waiting)
+        for place in self._places.bind(accounts, self._selection.rank):
+            place.standing.renew()
+            self._tell.renewed(place.account.id)
+        self._line.stir(turned_away=True)
+
+    def learn(self, account_id: str, facts: Iterable[Fact]) -> None:
+        """All that is known against an account, by any process, in place of what was known here."""
+        if (place := self._places.get(account_id)) is not None:
+            place.standing.learn(facts, enabled=place.account.enabled, now=self._clock(), wall=self._wall())
+            self._places.restricted(place)
+            self._touch(place)
+            self._line.stir(turned_away=True)
+
+    def ended(self, lease: Lease, error: GatewayError | None, *, well: bool) -> None:
+        """A lease came back. Leases call this, nobody else."""
+        place, standing, now = lease.place, lease.standing, self._clock()
+        standing.in_flight -= 1
+        self._in_flight -= 1
+        self._line.slot_back(now)
+        refund = error is not None and spent_nothing(error)
+        if refund and standing.quota.refund(lease.want.sort.group, lease.quota_ends):
+            self._tell.used(lease, -1)
+        if standing.rates is not None:
+            standing.rates.settle(lease.number, lease.tokens)
+        if self._sharing is not None:
+            self._sharing.give(lease, refund=refund)
+        how: Verdict = WELL
+        if well:
+            standing.succeed(lease.number, now)
+        elif error is not None:
+            how = verdict(error)
+            self._judge(place, error, how, lease.want.sort.model, lease.want.sort.group, lease.number)
+        changed = self._site(lease, error, how, now, well=well)
+        if not changed or lease.breaker is not place.breaker:
+            self._touch(place)
+        self._line.stir(turned_away=changed or not isinstance(how, Nothing | Strike))
+
+    def paced(self, lease: Lease, seconds: float) -> None:
+        """An answer said that its account has nothing left for so long. Leases call this, nobody else."""
+        lease.standing.pace(seconds, self._clock())
+        self._touch(lease.place)
+
+    # --- choosing ---
+
+    def _try(self, want: Want) -> Lease | None:
+        """A lease by this process's own count, or None."""
+        now, wall = self._clock(), self._wall()
+        if self._full() is not None:
+            return None
+        place = self._choose(want, now, wall, TRUSTED if want.trusted else NOBODY_FAILING)
+        if place is None and not want.trusted and not self._why.better(want):
+            place = self._choose(want, now, wall, ANYONE)
+        return None if place is None else self._start(place, want, now, wall)
+
+    def _choose(self, want: Want, now: float, wall: float, level: Level) -> Place | None:
+        ready = self._places.ready(want.sort, now, wall)
+        sort, exclude, tokens = want.sort, want.exclude, want.tokens
+
+        def able(place: Place) -> bool:
+            return place.free(sort, now, wall, tokens) and place.account.id not in exclude
+
+        def fits(place: Place) -> bool:
+            return able(place) and place.standing.level(now) <= level
+
+        if want.only is not None:
+            only = self._places.get(want.only)
+            return only if only is not None and able(only) else None
+        return self._selection.pick(ready, fits, self._rng, self._places.ring, want.owner)
+
+    def _start(self, place: Place, want: Want, now: float, wall: float) -> Lease:
+        standing = place.standing
+        turn = max(standing.turn, self._turn)  # who was away is not flooded with the turns it missed
+        standing.turn, self._turn = turn + self._selection.stride(standing), turn
+        self.leased += 1
+        self._in_flight += 1
+        number = standing.start(want.sort.group, now, wall, want.tokens)
+        lease = Lease(self, place, want, number, self.leased, now)
+        self._tell.used(lease, 1)
+        if place.breaker.start(self.leased):
+            self._touch_site(place.breaker)
+        else:
+            self._places.touch(place, now, wall)
+        return lease
+
+    async def _stands(self, lease: Lease) -> bool:
+        """Whether all processes together have room for a lease; else it never was."""
+        if self._sharing is None:
+            return True
+        elsewhere = lease.standing.elsewhere
+        try:
+            full = await self._sharing.confirm(lease, self._rules.ceiling, self._wall())
+        except BaseException:
+            self._undo(lease)
+            raise
+        if full is not None:
+            self._undo(lease, full)
+        elif lease.standing.elsewhere != elsewhere:
+            self._touch(lease.place)
+        return full is None
+
+    def _undo(self, lease: Lease, full: Full | None = None) -> None:
+        """A lease that nobody used: it never was. `full`: why it could not be."""
+        if not lease.void():
+            return
+        self._in_flight -= 1
+        lease.standing.undo(lease.want.sort.group, lease.number, lease.began, lease.quota_ends)
+        self._tell.used(lease, -1)
+        if full is not None and self._sharing is not None:
+            self._sharing.learn(lease, full, self._clock(), self._wall())
+            if full.why == "ceiling":
+                self._crowded_until = lease.standing.crowded_until
+        if lease.breaker.end(lease.serial):
+            self._touch_site(lease.breaker)
+        self._touch(lease.place)
+        self._line.stir()
+
+    def _full(self) -> float | None:
+        """Seconds until the upstream as a whole takes more, 0 where a slot must come back; None where it does now."""
+        ceiling = self._rules.ceiling
+        if ceiling is None:
+            return None
+        wait = self._crowded_until - self._clock()
+        return wait if wait > 0 else 0.0 if self._in_flight >= ceiling else None
+
+    # --- judging ---
+
+    def _judge(self, place: Place, error: GatewayError, how: Verdict, model: str, group: Kind, number: int) -> None:
+        if isinstance(how, Nothing):
+            return
+        facts = place.standing.apply(
+            how, model=model, group=group, number=number, now=self._clock(), wall=self._wall(), rng=self._rng
+        )
+        if self._places.get(place.account.id) is place:  # of one that was left out nobody wants to know
+            self._tell.note(place.account.id, facts)
+        if isinstance(how, ModelOff):
+            self._places.restricted(place)
+        if isinstance(how, Reject | Park | Exhaust | ModelOff):
+            log.warning(
+                "account set aside", account=place.account.id, code=error.code, model=model, reason=error.message
+            )
+
+    def _site(self, lease: Lease, error: GatewayError | None, how: Verdict, now: float, *, well: bool) -> bool:
+        """What a lease showed of the site that it went to. Whether all accounts there were filed anew for it."""
+        breaker = lease.breaker
+        changed = breaker.end(lease.serial)
+        if well or isinstance(error, AccountError | RefusedByUpstream):
+            changed |= breaker.worked()
+        elif isinstance(how, Strike | Unreached):
+            opened = breaker.failed(
+                now, reached=isinstance(how, Strike), others=lambda: self._others(breaker, lease.want.sort, now)
+            )
+            if opened:
+                log.warning(
+                    "upstream set aside", upstream=self.upstream, seconds=breaker.until - now, code=error and error.code
+                )
+            changed |= opened
+        if changed:
+            self._touch_site(breaker)
+        return changed
+
+    def _others(self, breaker: Breaker, sort: Sort, now: float) -> bool:
+        """Whether an account behind this site did not fail lately and could be tried."""
+        wall = self._wall()
+        return any(
+            other.standing.level(now) == TRUSTED
+            and (
+                (obstacle := other.standing.obstacle(sort.model, sort.group, now, wall)) is None
+                or obstacle.why == "busy"
+            )
+            for other in self._places
+            if other.breaker is breaker
+        )
+
+    # --- those who wait ---
+
+    def _refusal(self, want: Want) -> Unavailable:
+        self.refused += 1
+        ahead = self._line.ahead(want.owner)
+        return self._why.refusal(want, ahead, self._line.eta(ahead))
+
+    def _next_change(self) -> float | None:
+        """Seconds until time next changes something for those who wait."""
+        now = self._clock()
+        moments = self._places.next_changes(now, self._wall())
+        if self._crowded_until > now:
+            moments = [*moments, self._crowded_until]
+        return max(0.0, min(moments) - now) if moments else None
+
+    # --- records ---
 
     def _place(self, name: str) -> Place:
         place = self._places.get(name) or self._places.get(f"{self.upstream}/{name}")
@@ -201,97 +414,17 @@ class Pool:
             raise NotFound(f"{name!r} is not an account of {self.upstream!r}")
         return place
 
-    def _start(self, place: Place, model: str, group: Kind, now: float, wall: float) -> Lease:
-        standing = place.standing
-        self._turn = take_turn(standing, self._turn)
-        return Lease(self, place, model, group, standing.start(group, now, wall))
+    def _touch(self, place: Place) -> None:
+        self._places.touch(place, self._clock(), self._wall())
 
-    def _ended(self, lease: Lease, error: GatewayError | None, well: bool) -> None:
-        standing = lease.standing
-        standing.in_flight -= 1
-        if well:
-            standing.succeed(lease.number)
-        elif error is not None:
-            if spent_nothing(error):
-                standing.refund(lease.group, lease.number)
-            self._judge(Place(lease.account, standing), error, lease.model, lease.group, lease.number)
-        if self._queue:
-            self._stir(self._places[lease.account.id])
-
-    def _judge(self, place: Place, error: GatewayError, model: str, group: Kind, number: int) -> None:
-        how = verdict(error)
-        if isinstance(how, Nothing):
-            return
-        place.standing.apply(
-            how, model=model, group=group, number=number, now=self._clock(), wall=self._wall(), rng=self._rng
-        )
-        if not isinstance(how, Strike):
-            self._turn_away()
-        if isinstance(how, Reject | Park | Exhaust | ModelOff):
-            log.warning(
-                "account set aside", account=place.account.id, code=error.code, model=model, reason=error.message
-            )
-
-    def _obstacles(self, want: Want) -> list[Obstacle | None]:
+    def _touch_site(self, breaker: Breaker) -> None:
         now, wall = self._clock(), self._wall()
-        return [
-            place.standing.obstacle(want.model, want.group, now, wall)
-            for place in self._among(want.only)
-            if place.account.id not in want.exclude
-        ]
+        for place in self._places:
+            if place.breaker is breaker:
+                self._places.touch(place, now, wall)
 
-    def _refusal(self, want: Want) -> Unavailable:
-        obstacles = [obstacle for obstacle in self._obstacles(want) if obstacle is not None]
-        if obstacles:
-            error = refusal(want.model, obstacles)
-        else:
-            tried = len(self._among(want.only))
-            error = none_possible(want.model, self.upstream, only=want.only, tried=tried)
-        error.upstream = self.upstream
-        return error
-
-    # --- those who wait ---
-
-    def _stir(self, place: Place) -> None:
-        """An account changed: serve who waits for it, and be there when the next rest ends."""
-        if self._queue:
-            self._offer(place)
-            self._queue.wake_in(self._thaw(), self._thawed)
-
-    def _offer(self, place: Place) -> None:
-        """Hand the free slots of an account to those who wait, oldest first."""
-        account, standing = place
-        now, wall = self._clock(), self._wall()
-
-        def fits(want: Want) -> bool:
-            return (
-                want.only in (None, account.id)
-                and account.id not in want.exclude
-                and standing.free(want.model, want.group, now, wall)
-            )
-
-        while standing.in_flight < standing.slots and (waiter := self._queue.first(fits)) is not None:
-            want = waiter.want
-            self._queue.serve(waiter, self._start(place, want.model, want.group, now, wall))
-
-    def _turn_away(self) -> None:
-        """Tell those who wait for accounts that no slot can make free any more."""
-        for waiter in self._queue.everyone():
-            if not self._hopeful(waiter.want):
-                self._queue.refuse(waiter, self._refusal(waiter.want))
-
-    def _hopeful(self, want: Want) -> bool:
-        """Whether a slot is all that is missing."""
-        return any(obstacle is None or obstacle.why == "busy" for obstacle in self._obstacles(want))
-
-    def _thaw(self) -> float | None:
-        """Seconds until the next rest of any account ends."""
-        now = self._clock()
-        rests = [max(standing.rest_until, standing.window_until()) - now for _, standing in self._all]
-        return min((rest for rest in rests if rest > 0), default=None)
-
-    def _thawed(self) -> None:
-        """A rest is over: its account may serve those who wait."""
-        for place in self._all:
-            self._offer(place)
-        self._queue.wake_in(self._thaw(), self._thawed)
+    def _switch(self, place: Place, *, on: bool) -> None:
+        place.standing.enabled = on
+        self._tell.switched(place.account, on=on)
+        self._touch(place)
+        self._line.stir(turned_away=not on)

@@ -23,13 +23,17 @@ WORDS: Final[dict[Why, str]] = {
     "model_off": "not enabled for it",
     "exhausted": "out of quota",
     "resting": "resting",
+    "unreachable": "behind an upstream that fails",
+    "paced": "at its rate limit",
+    "failing": "failing",
     "busy": "busy",
 }
 
 
-def refusal(model: str, obstacles: Sequence[Obstacle]) -> Unavailable:
+def refusal(model: str, obstacles: Sequence[Obstacle], *, ahead: int = 0, eta: float | None = None) -> Unavailable:
     """The error for `model` when each possible account has its obstacle. `obstacles` is not empty.
 
+    `ahead`: how many wait before this one already; `eta`: seconds until it would have a slot, where that is known.
     429 where all that can come back rest, by rate or by quota; 503 where a slot is awaited, or an operator.
     """
     counted = Counter(obstacle.why for obstacle in obstacles)
@@ -37,14 +41,19 @@ def refusal(model: str, obstacles: Sequence[Obstacle]) -> Unavailable:
         f"{counted[why]} {word}" for why, word in WORDS.items() if why in counted
     )
     if counted["busy"]:
-        return AllResting(told, retry_after=SLOT_SOON)
+        waiting = f", {ahead} waiting before" if ahead else ""
+        timed = min((obstacle.seconds for obstacle in obstacles if obstacle.why != "busy"), default=math.inf)
+        slot = eta or SLOT_SOON
+        return AllResting(told + waiting, retry_after=whole_seconds(slot if ahead else min(slot, timed)))
     soonest = min(obstacle.seconds for obstacle in obstacles)
     if math.isinf(soonest):
         return NoAccount(told, retry_after=OPERATOR_NEEDED)
     error = AllResting(f"{told}, next in {span(soonest)}", retry_after=whole_seconds(soonest))
+    if counted["unreachable"] or counted["failing"]:
+        return error
     if not counted["exhausted"]:
         error.status, error.code, error.type = 429, "upstream_rate_limited", "rate_limit_error"
-    elif not counted["resting"]:
+    elif not counted["resting"] and not counted["paced"]:
         error.status, error.code, error.type = 429, "insufficient_quota", "insufficient_quota"
         error.resend_helps = False
     return error

@@ -1,43 +1,91 @@
-"""Whose turn it is: a pure choice among accounts that are all free."""
+"""Whose turn it is: how accounts that are all free are ranked, as values.
+
+| selection | who comes first |
+|---|---|
+| least_loaded | who does least for its slots and weight; among equals whose turn is longest due |
+| weighted | whose turn is longest due: weight 2 has two turns for each one of weight 1, whatever it does |
+| round_robin | who was used least recently |
+| two_choices | the less loaded of two picked at random |
+| sticky | always the same for the same caller, while it is free; a caller's files and caches stay where they are |
+
+In each of them an account of higher priority comes before all others, and who failed lately after everybody else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from gateway.accounts.health import Standing
-from gateway.types import Account
+from gateway.accounts.place import Place
+from gateway.accounts.ready import Fits, Ready
+from gateway.accounts.ring import Ring
+from gateway.config import SelectionName
+
+DRAWS: Final = 8
+
+Order = tuple[float, float]
 
 
-class Place(NamedTuple):
-    """An account and how it stands."""
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """One way of choosing."""
 
-    account: Account
-    standing: Standing
-
-
-def choose(free: Sequence[Place], now: float) -> Place:
-    """The least loaded for its slots and weight; among equals the one whose turn is longest due.
-
-    Who was struck lately comes after everybody else, and is still better than nobody. `free` is not empty. With equal
-    weights the turn is that of the least recently used; among idle accounts a weight of 2 gets two turns for each one
-    of a weight of 1.
-    """
-    if len(free) == 1:
-        return free[0]
-    return min([place for place in free if place.standing.calm(now)] or free, key=_load)
+    rank: Callable[[Standing], Order]
+    """Lower comes first."""
+    stride: Callable[[Standing], float]
+    """How far away the next turn is after this one."""
+    pick: Callable[[Ready, Fits, random.Random, Ring, str], Place | None]
+    """One of those that fit; None where there is none. The last argument is what `sticky` sticks to."""
 
 
-def take_turn(standing: Standing, turn: float) -> float:
-    """Count one use at the pool's `turn`, and return the turn after it.
-
-    Who was away comes back at the present turn: it is not flooded with the turns it missed.
-    """
-    turn = max(standing.turn, turn)
-    standing.turn = turn + 1.0 / standing.weight
-    return turn
+def _by_load(standing: Standing) -> Order:
+    return (standing.in_flight + standing.elsewhere) / (standing.slots * standing.weight), standing.turn
 
 
-def _load(place: Place) -> tuple[float, float]:
-    standing = place.standing
-    return standing.in_flight / (standing.slots * standing.weight), standing.turn
+def _by_turn(standing: Standing) -> Order:
+    return standing.turn, 0.0
+
+
+def _by_weight(standing: Standing) -> float:
+    return 1.0 / standing.weight
+
+
+def _alike(standing: Standing) -> float:
+    return 1.0
+
+
+def _first(ready: Ready, fits: Fits, rng: random.Random, ring: Ring, stick: str) -> Place | None:
+    return ready.first(fits)
+
+
+def _of_two(ready: Ready, fits: Fits, rng: random.Random, ring: Ring, stick: str) -> Place | None:
+    best = ready.first(fits)
+    if best is None:
+        return None
+    drawn: list[Place] = []
+    for _ in range(DRAWS):
+        place = ready.draw(rng)
+        if place is not None and place not in drawn and ready.peers(place, best) and fits(place):
+            drawn.append(place)
+            if len(drawn) == 2:
+                break
+    return min(drawn or [best], key=lambda place: _by_load(place.standing))
+
+
+def _same_again(ready: Ready, fits: Fits, rng: random.Random, ring: Ring, stick: str) -> Place | None:
+    best = ready.first(fits)
+    if best is None or not stick:
+        return best
+    return next((place for place in ring.walk(stick) if ready.peers(place, best) and fits(place)), best)
+
+
+SELECTIONS: Final[dict[SelectionName, Selection]] = {
+    "least_loaded": Selection(_by_load, _by_weight, _first),
+    "weighted": Selection(_by_turn, _by_weight, _first),
+    "round_robin": Selection(_by_turn, _alike, _first),
+    "two_choices": Selection(_by_load, _by_weight, _of_two),
+    "sticky": Selection(_by_load, _by_weight, _same_again),
+}

@@ -22,6 +22,7 @@ from gateway.errors import (
     QuotaExhausted,
     TaskExpired,
     UpstreamError,
+    UpstreamUnreachable,
 )
 
 DAY: Final = 86_400.0
@@ -39,6 +40,11 @@ class Nothing:
 @dataclass(frozen=True, slots=True)
 class Strike:
     """A failure of the upstream behind the account: counted, and no reason to rest the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """The site behind the account could not be reached: nothing was sent, and the account is not to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +90,18 @@ class ModelOff:
     """The account may not use this model."""
 
 
-Verdict = Nothing | Strike | Rest | LowerSlots | Exhaust | Reject | Park | ModelOff
+Verdict = Nothing | Strike | Unreached | Rest | LowerSlots | Exhaust | Reject | Park | ModelOff
 
 
 def verdict(error: GatewayError) -> Verdict:
-    """What the pool does about the account on which `error` happened. Subclasses come before their bases.
+    """What the pool does about the account on which `error` happened."""
+    if isinstance(error, AccountError):
+        return _of_account(error)
+    return _of_upstream(error) if isinstance(error, UpstreamError) else Nothing()
 
-    An error of the account with no case of its own, RateLimited first of all, rests it.
-    """
+
+def _of_account(error: AccountError) -> Verdict:
+    """Subclasses come before their bases. One with no case of its own, RateLimited first of all, rests the account."""
     match error:
         case ConcurrencyLimited():
             return LowerSlots(asked(error.retry_after, LONGEST_REST))
@@ -105,14 +115,18 @@ def verdict(error: GatewayError) -> Verdict:
             return Park(error.message)
         case ModelNotEnabled():
             return ModelOff()
-        case AccountError():
+        case _:
             return Rest(asked(error.retry_after, LONGEST_REST))
+
+
+def _of_upstream(error: UpstreamError) -> Verdict:
+    match error:
         case AdapterContract() | GenerationFailed() | TaskExpired() | JobLost():
             return Nothing()
-        case UpstreamError():
-            return Strike()
+        case UpstreamUnreachable():
+            return Unreached()
         case _:
-            return Nothing()
+            return Strike()
 
 
 def asked(seconds: float | None, longest: float) -> float | None:

@@ -1,57 +1,110 @@
-"""Those who wait for a slot, oldest first. Whoever leaves early leaves nothing behind."""
+"""Those who wait for a slot: callers in turn, and of each caller the oldest first.
+
+A caller with a thousand requests in line is served as often as one with a single request. Whoever leaves early leaves
+nothing behind.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Final, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any, Final, Generic, Required, TypedDict, TypeVar
 
+import msgspec
+
+from gateway.accounts.place import Sort
+from gateway.accounts.quota import GROUP_OF
 from gateway.errors import GatewayError, Overloaded
 from gateway.types import Kind
 
 MOST_WAITING: Final = 1_000
-"""For one pool."""
+"""For one pool, unless the config says otherwise."""
 
 T = TypeVar("T")
 
 
-class Want(NamedTuple):
+class Want(msgspec.Struct, frozen=True):
     """What somebody needs an account for, and which accounts they can take."""
 
-    model: str
-    group: Kind
+    sort: Sort
+    exclude: Collection[str] = ()
+    """Ids of accounts."""
+    only: str | None = None
+    """The id of the one account that will do."""
+    owner: str = ""
+    """The caller: those who wait take turns."""
+    tokens: int = 0
+    """What it is expected to use."""
+    trusted: bool = False
+    """Only accounts that did not fail lately."""
+
+
+class Asked(TypedDict, total=False):
+    """A want, as people say it."""
+
+    model: Required[str]
+    kind: Required[Kind]
     exclude: Collection[str]
     only: str | None
+    owner: str
+    tags: frozenset[str]
+    tokens: int
+    trusted: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+def want_of(
+    *, model: str, kind: Kind, exclude: Collection[str] = (), tags: frozenset[str] = frozenset(), **rest: Any
+) -> Want:
+    """What is asked for, as a value."""
+    return Want(Sort(model, GROUP_OF[kind], tags), frozenset(exclude), **rest)
+
+
+@dataclass(slots=True, eq=False)
 class Waiter(Generic[T]):
     """One who waits. Its future gets what it waits for, or why that cannot be."""
 
     want: Want
-    future: asyncio.Future[T]
+    ticket: int
+    """Lower stands further in front of the same caller's others."""
+    future: asyncio.Future[T] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Queue(Generic[T]):
     """A bounded line; with no waiters it is false."""
 
-    __slots__ = ("_alarm", "_line")
+    __slots__ = ("_alarm", "_count", "_most", "_owners", "_tickets")
 
-    def __init__(self) -> None:
-        self._line: OrderedDict[Waiter[T], None] = OrderedDict()
+    def __init__(self, most: int = MOST_WAITING) -> None:
+        self._most = most
+        self._owners: OrderedDict[str, OrderedDict[int, Waiter[T]]] = OrderedDict()
+        """By caller, the next to be served first; of each by ticket."""
+        self._count = self._tickets = 0
         self._alarm: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
-        return len(self._line)
+        return self._count
 
-    def join(self, want: Want, upstream: str) -> Waiter[T]:
-        """Stand at the end of the line. Raises Overloaded where it is full."""
-        if len(self._line) >= MOST_WAITING:
-            raise Overloaded(f"{MOST_WAITING} requests already wait for an account of {upstream!r}")
-        waiter: Waiter[T] = Waiter(want, asyncio.get_running_loop().create_future())
-        self._line[waiter] = None
+    def bind(self, most: int) -> None:
+        """From now on so many may wait; who waits already does."""
+        self._most = most
+
+    def join(self, want: Want, upstream: str, ticket: int | None = None) -> Waiter[T]:
+        """Stand at the end of the line, or with a ticket from before where one was. Raises Overloaded if it is full."""
+        if ticket is None and self._count >= self._most:
+            raise Overloaded(f"{self._count} requests already wait for an account of {upstream!r}")
+        self._tickets += 1
+        waiter: Waiter[T] = Waiter(want, self._tickets if ticket is None else ticket)
+        line = self._owners.setdefault(want.owner, OrderedDict())
+        line[waiter.ticket] = waiter
+        if ticket is not None:
+            before = list(takewhile(lambda other: other < ticket, line))
+            for other in (ticket, *reversed(before)):
+                line.move_to_end(other, last=False)
+            self._owners.move_to_end(want.owner, last=False)
+        self._count += 1
         return waiter
 
     async def outcome(self, waiter: Waiter[T], seconds: float, give_back: Callable[[T], None]) -> T | None:
@@ -71,14 +124,22 @@ class Queue(Generic[T]):
         return future.result() if future.done() else None
 
     def first(self, fits: Callable[[Want], bool]) -> Waiter[T] | None:
-        """The oldest whose want fits."""
-        return next((waiter for waiter in self._line if fits(waiter.want)), None)
+        """Of the caller whose turn is longest due, the oldest whose want fits."""
+        return next((waiter for waiter in self.everyone() if fits(waiter.want)), None)
 
-    def everyone(self) -> tuple[Waiter[T], ...]:
-        return tuple(self._line)
+    def everyone(self) -> Iterator[Waiter[T]]:
+        return (waiter for line in self._owners.values() for waiter in line.values())
+
+    def ahead(self, owner: str) -> int:
+        """How many are served before one of this caller who joins now, each caller in its turn."""
+        mine = len(self._owners.get(owner, ()))
+        return mine + sum(min(len(line), mine + 1) for name, line in self._owners.items() if name != owner)
 
     def serve(self, waiter: Waiter[T], what: T) -> None:
+        """Its caller has had a turn, and is the last to have the next."""
         self._leave(waiter)
+        if waiter.want.owner in self._owners:
+            self._owners.move_to_end(waiter.want.owner)
         waiter.future.set_result(what)
 
     def refuse(self, waiter: Waiter[T], why: GatewayError) -> None:
@@ -90,11 +151,17 @@ class Queue(Generic[T]):
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if seconds is not None and self._line:
-            self._alarm = next(iter(self._line)).future.get_loop().call_later(seconds, wake)
+        if seconds is not None and (waiter := next(self.everyone(), None)) is not None:
+            self._alarm = waiter.future.get_loop().call_later(seconds, wake)
 
     def _leave(self, waiter: Waiter[T]) -> None:
-        self._line.pop(waiter, None)
-        if not self._line and self._alarm is not None:
+        line = self._owners.get(waiter.want.owner)
+        if line is None or line.get(waiter.ticket) is not waiter:
+            return
+        del line[waiter.ticket]
+        self._count -= 1
+        if not line:
+            del self._owners[waiter.want.owner]
+        if not self._count and self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None

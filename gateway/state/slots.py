@@ -73,6 +73,12 @@ class Slots(Protocol):
         A caller that is cancelled, or told Away, holds nothing: what may have been taken all the same is given back.
         """
 
+    def hold(self, ask: Ask) -> None:
+        """A lease that was made while away: counted from now on, whether or not it is over a limit. Given back as any.
+
+        Never waits nor fails.
+        """
+
     def give(self, token: str, *, tokens: int | None = None, refund: bool = False) -> None:
         """Give a lease back. Never waits nor fails. `tokens`: really used; `refund`: its quota was not spent."""
 

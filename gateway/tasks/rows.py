@@ -22,7 +22,7 @@ def row_of(task: Task) -> dict[str, Any]:
         "state": task.state,
         "request": _json(task.request),
         "job": _json(task.job),
-        "params": _json({name: getattr(task, name) for name in ("candidates", "estimate", "request_id", "most")}),
+        "params": _json({name: getattr(task, name) for name in PARAMS}),
         "progress": task.progress,
         "eta": task.eta,
         "error": _json(task.error),
@@ -44,6 +44,8 @@ def row_of(task: Task) -> dict[str, Any]:
     }
 
 
+PARAMS = ("candidates", "estimate", "request_id", "account_tags", "most")
+"""Fields of a task that its column `params` holds."""
 CONSTANT = frozenset(
     {"id", "owner", "kind", "request", "params", "chat_id", "created_at", "deadline", "metadata", "webhook"}
 )
@@ -85,6 +87,7 @@ def task_of(row: Any) -> Task:
         candidates=tuple((upstream, model) for upstream, model in params["candidates"]),
         estimate=params["estimate"],
         request_id=params["request_id"],
+        account_tags=tuple(params.get("account_tags", ())),
         most=params.get("most", 1),
         polls=row.polls,
         version=row.version,

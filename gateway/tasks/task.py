@@ -62,6 +62,8 @@ class Task:
     """(upstream, model) in order: where it may be submitted."""
     estimate: float | None
     request_id: str
+    account_tags: tuple[str, ...] = ()
+    """It is served only by accounts that carry all of these."""
     most: int = 1
     """Outputs that one asking of any candidate makes."""
     outputs: tuple[Output, ...] = ()

@@ -121,6 +121,7 @@ class Tasks:
             candidates=tuple((candidate.upstream, candidate.card.id) for candidate in candidates),
             estimate=first.card.estimate,
             request_id=request_id,
+            account_tags=tuple(sorted(principal.account_tags)),
             most=max(1, min(candidate.card.max_n for candidate in candidates)),
             metadata=dict(metadata) if metadata else None,
             webhook=webhook,

@@ -53,6 +53,8 @@ class Account:
     """The operator's own words for it."""
     source: AccountSource = "config"
     enabled: bool = True
+    unusable: str = ""
+    """Why no request may go by it, whatever else is said of it: its stored credential cannot be opened, or such."""
     options: Any = field(default=None, repr=False)
     """The validated `Upstream.account_options_model` of the account's type."""
 

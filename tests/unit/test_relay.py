@@ -130,8 +130,9 @@ async def test_an_upstream_that_fails_is_left_alone_after_a_few_tries(tmp_path: 
         assert error.code == "upstream_failed"
         assert len(set(upstream.accounts)) == 8  # nothing was known of any of them
         upstream.asked.clear()
-        await failed(house.relay.open(house.work()))
-        assert len(upstream.asked) == 3  # now all are known to fail
+        refused = await failed(house.relay.open(house.work()))
+        assert upstream.asked == []  # now all are known to fail
+        assert (refused.status, refused.retry_after) == (503, 2)
 
 
 async def test_the_next_candidate_is_tried_when_the_first_has_no_account_left(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""What a pool tells of its accounts: to the database, so that it outlives the process, and to the other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.accounts.facts import Fact, Journal
+from gateway.accounts.lease import Lease
+from gateway.accounts.sharing import Sharing
+from gateway.state.slots import NEVER
+from gateway.types import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Bulletin:
+    """Neither has to be there: without a journal nothing outlives the process, without sharing nobody else is told."""
+
+    journal: Journal | None
+    sharing: Sharing | None
+
+    def note(self, account_id: str, facts: Iterable[Fact]) -> None:
+        """Facts that are now known."""
+        for fact in facts:
+            if self.journal is not None:
+                self.journal.note(account_id, fact)
+            if self.sharing is not None:
+                self.sharing.tell(account_id, fact)
+
+    def renewed(self, account_id: str) -> None:
+        """Every fault is forgotten."""
+        if self.journal is not None:
+            self.journal.renewed(account_id)
+        if self.sharing is not None:
+            self.sharing.forget(account_id)
+
+    def switched(self, account: Account, *, on: bool) -> None:
+        """The operator's word, kept where it differs from what the account says of itself."""
+        if self.journal is None:
+            return
+        self.journal.lift(account.id, "disabled" if on else "enabled")
+        if on != account.enabled:
+            self.journal.note(account.id, Fact("enabled" if on else "disabled", NEVER))
+
+    def used(self, lease: Lease, leases: int) -> None:
+        """So many more of a daily quota, where one is set: it must outlive the process."""
+        group = lease.want.sort.group
+        if self.journal is not None and group in lease.standing.quota.most:
+            self.journal.used(lease.account.id, group, lease.quota_ends, leases)
