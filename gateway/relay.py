@@ -167,6 +167,7 @@ class Relay:
                 raise
 
         begun, candidate, lease = await self._attempts(work, operation, attempt)
+        lease.prove()
         relayed = Relayed(work, candidate, lease.account, begun.upstream)
         relayed.passed = isinstance(begun.first, Frame | Whole)
         relayed.events = self._committed(work, relayed, lease, begun)

@@ -27,12 +27,14 @@ TRIAL_SECONDS: Final = 1.0
 class Breaker:
     """Times are monotonic seconds."""
 
-    __slots__ = ("_failures", "_openings", "_trial", "_unreached", "until")
+    __slots__ = ("_failures", "_openings", "_probed", "_trial", "_unreached", "until")
 
     def __init__(self) -> None:
         self._failures = self._unreached = self._openings = 0
         self._trial: int | None = None
         """The lease that tries, by its serial number."""
+        self._probed = 0.0
+        """The end of the opening that was probed last."""
         self.until = 0.0
         """While open: when a trial may be made. 0: closed."""
 
@@ -78,6 +80,17 @@ class Breaker:
             return self._trial is None and now >= self.until and self._open(now)
         hopeless = self._failures >= MOST_FAILED or (self._failures >= FAILED and not others())
         return (self._unreached >= UNREACHED or hopeless) and self._open(now)
+
+    def probe(self, now: float, within: float) -> bool:
+        """Whether the site is to be asked, by a request that spends nothing, before a trial that is so near."""
+        if not self.until or self._probed == self.until or self.until - now > within:
+            return False
+        self._probed = self.until
+        return True
+
+    def extend(self, now: float) -> bool:
+        """A request outside of any lease failed at a site that is set aside: it stays so for longer."""
+        return bool(self.until) and self._trial is None and self._open(now)
 
     def _open(self, now: float) -> bool:
         self._openings += 1

@@ -177,6 +177,11 @@ class Standing:
 
     # --- may it? ---
 
+    @property
+    def able(self) -> bool:
+        """Whether no operator is needed for it."""
+        return self.enabled and not self.unusable and self.rejected is None and self.parked is None
+
     def level(self, now: float) -> Level:
         if self.ejected_until > now:
             return 2
@@ -263,22 +268,33 @@ class Standing:
         if self.rates is not None:
             self.rates.undo(number, began)
 
-    def succeed(self, number: int, now: float) -> None:
-        """Lease `number` ended well. One from before a rest does not say that the rest is no longer needed."""
+    def prove(self, number: int) -> bool:
+        """Lease `number` was let in. One from before a rest does not say that the rest is no longer needed.
+
+        Whether more may go on at once for it.
+        """
+        if number <= self._limited_at:
+            return False
+        self._limits = 0
+        if self._ramp >= self._most_slots:
+            return False
+        self._ramp *= 2  # one as a trial, then twice as many with every success
+        self._set_slots()
+        return True
+
+    def succeed(self, number: int, now: float, *, proved: bool = False) -> None:
+        """Lease `number` ended well. `proved`: that it was let in was told before."""
+        if not proved:
+            self.prove(number)
         self.strikes, self.struck_until, self.ejected_until = 0, 0.0, 0.0
         self._count(now, good=True)
         if self._ejections and self._minute_good >= FEWEST_TO_JUDGE:
             self._ejections = 0
-        if number > self._limited_at:
-            self._limits = 0
-            if self._ramp < self._most_slots:
-                self._ramp *= 2  # one as a trial, then twice as many with every success
         if self._ceiling < self._most_slots:
             self._calm += 1
             if self._calm >= CALM * self._ceiling:
                 self._ceiling, self._calm = self._ceiling + 1, 0
-        if self.slots < self._most_slots:
-            self._set_slots()
+                self._set_slots()
 
     def apply(
         self, verdict: Verdict, *, model: str, group: Kind, number: int, now: float, wall: float, rng: random.Random

@@ -19,6 +19,8 @@ class Lender(Protocol):
 
     def paced(self, lease: Lease, seconds: float) -> None: ...
 
+    def proved(self, lease: Lease) -> None: ...
+
 
 class Lease:
     """Use of `account`, until released. Usable as `with`: what leaves the block is what is judged."""
@@ -31,6 +33,7 @@ class Lease:
         "breaker",
         "number",
         "place",
+        "proved",
         "quota_ends",
         "serial",
         "token",
@@ -57,6 +60,8 @@ class Lease:
         """The quota day that it counts in."""
         self.token: str | None = None
         """Its name among all processes, where they share limits."""
+        self.proved = False
+        """Whether the upstream was heard to let it in."""
         self.tokens: int | None = None
         """What it really used, once somebody knows."""
 
@@ -75,6 +80,12 @@ class Lease:
     def abandon(self) -> None:
         """Give the slot back where nothing was learned about the account."""
         self._end(None, well=False)
+
+    def prove(self) -> None:
+        """The upstream let it in and began to answer: how it goes on says nothing more about rests and reach."""
+        if self._held and not self.proved:
+            self.proved = True
+            self._lender.proved(self)
 
     def paced(self, seconds: float) -> None:
         """The upstream said, in an answer that was none of a refusal, that nothing more goes for so long."""

@@ -37,10 +37,14 @@ class Place:
 
     def obstacle(self, sort: Sort, now: float, wall: float, tokens: int = 0) -> Obstacle | None:
         """What stands against this sort of work, the most lasting thing first; None where nothing does."""
-        if not sort.tags <= self.account.tags:
-            return Obstacle("not_allowed", float("inf"))
-        own = self.standing.obstacle(sort.model, sort.group, now, wall, tokens)
+        own = self.own_obstacle(sort, now, wall, tokens)
         site = self.breaker.wait(now)
         if site > 0 and (own is None or own.seconds < site):
             return Obstacle("unreachable", site)
         return own
+
+    def own_obstacle(self, sort: Sort, now: float, wall: float, tokens: int = 0) -> Obstacle | None:
+        """The same, whatever becomes of the site behind it."""
+        if not sort.tags <= self.account.tags:
+            return Obstacle("not_allowed", float("inf"))
+        return self.standing.obstacle(sort.model, sort.group, now, wall, tokens)

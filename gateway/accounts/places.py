@@ -105,6 +105,21 @@ class Places:
             for order in self._orders.values():
                 order.touch(place, now, wall)
 
+    def touch_site(self, breaker: Breaker, now: float, wall: float) -> None:
+        """Something about a site changed, and so about every account behind it."""
+        for place in self:
+            if place.breaker is breaker:
+                self.touch(place, now, wall)
+
+    def trusted(self, breaker: Breaker, sort: Sort, now: float, wall: float) -> bool:
+        """Whether an account behind this site did not fail lately and could be tried, now or when it has a slot."""
+        return any(
+            place.standing.level(now) == 0
+            and ((obstacle := place.own_obstacle(sort, now, wall)) is None or obstacle.why == "busy")
+            for place in self
+            if place.breaker is breaker
+        )
+
     def next_changes(self, now: float, wall: float) -> list[float]:
         """When time next changes something in each order, later than now; monotonic."""
         moments = []

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Unpack
 
 import structlog
@@ -22,7 +23,7 @@ from gateway.accounts.facts import Fact, Journal
 from gateway.accounts.health import Level
 from gateway.accounts.lease import Lease
 from gateway.accounts.line import Line
-from gateway.accounts.place import Place, Sort
+from gateway.accounts.place import Place
 from gateway.accounts.places import Places
 from gateway.accounts.quota import GROUP_OF
 from gateway.accounts.selection import SELECTIONS
@@ -138,6 +139,8 @@ class Pool:
         """Judge an account by an error that happened outside of a lease: a poll, a download, a probe."""
         if (place := self._places.get(account_id)) is not None:
             how = verdict(error)
+            if isinstance(how, Unreached | Strike) and place.breaker.extend(self._clock()):
+                self._touch_site(place.breaker)
             self._judge(place, error, how, model, GROUP_OF[kind], place.standing.started + 1)
             self._touch(place)
             self._line.stir(turned_away=not isinstance(how, Nothing | Strike))
@@ -173,6 +176,14 @@ class Pool:
         now = self._clock()
         states = {breaker.state(now) for breaker in self._places.breakers}
         return "closed" if "closed" in states or not states else "half_open" if "half_open" in states else "open"
+
+    def probed(self, within: float) -> Iterator[Account]:
+        """An account of each site that fails and may be tried so soon, once each time: for a request that spends
+        nothing, so that no caller's has to find out. Seconds."""
+        now = self._clock()
+        for place in self._places:
+            if place.standing.able and place.breaker.probe(now, within):
+                yield place.account
 
     def account(self, account_id: str) -> Account | None:
         """An account by its id or name, whatever its standing: for work that it already holds."""
@@ -246,7 +257,7 @@ class Pool:
             self._sharing.give(lease, refund=refund)
         how: Verdict = WELL
         if well:
-            standing.succeed(lease.number, now)
+            standing.succeed(lease.number, now, proved=lease.proved)
         elif error is not None:
             how = verdict(error)
             self._judge(place, error, how, lease.want.sort.model, lease.want.sort.group, lease.number)
@@ -254,6 +265,17 @@ class Pool:
         if not changed or lease.breaker is not place.breaker:
             self._touch(place)
         self._line.stir(turned_away=changed or not isinstance(how, Nothing | Strike))
+
+    def proved(self, lease: Lease) -> None:
+        """An answer began: others need not wait for its end to try the same. Leases call this, nobody else."""
+        more = lease.standing.prove(lease.number)
+        if lease.place.breaker.worked():
+            self._touch_site(lease.place.breaker)
+        elif more:
+            self._touch(lease.place)
+        else:
+            return
+        self._line.stir()
 
     def paced(self, lease: Lease, seconds: float) -> None:
         """An answer said that its account has nothing left for so long. Leases call this, nobody else."""
@@ -366,9 +388,8 @@ class Pool:
         if well or isinstance(error, AccountError | RefusedByUpstream):
             changed |= breaker.worked()
         elif isinstance(how, Strike | Unreached):
-            opened = breaker.failed(
-                now, reached=isinstance(how, Strike), others=lambda: self._others(breaker, lease.want.sort, now)
-            )
+            others = partial(self._places.trusted, breaker, lease.want.sort, now, self._wall())
+            opened = breaker.failed(now, reached=isinstance(how, Strike), others=others)
             if opened:
                 log.warning(
                     "upstream set aside", upstream=self.upstream, seconds=breaker.until - now, code=error and error.code
@@ -377,19 +398,6 @@ class Pool:
         if changed:
             self._touch_site(breaker)
         return changed
-
-    def _others(self, breaker: Breaker, sort: Sort, now: float) -> bool:
-        """Whether an account behind this site did not fail lately and could be tried."""
-        wall = self._wall()
-        return any(
-            other.standing.level(now) == TRUSTED
-            and (
-                (obstacle := other.standing.obstacle(sort.model, sort.group, now, wall)) is None
-                or obstacle.why == "busy"
-            )
-            for other in self._places
-            if other.breaker is breaker
-        )
 
     # --- those who wait ---
 
@@ -418,10 +426,7 @@ class Pool:
         self._places.touch(place, self._clock(), self._wall())
 
     def _touch_site(self, breaker: Breaker) -> None:
-        now, wall = self._clock(), self._wall()
-        for place in self._places:
-            if place.breaker is breaker:
-                self._places.touch(place, now, wall)
+        self._places.touch_site(breaker, self._clock(), self._wall())
 
     def _switch(self, place: Place, *, on: bool) -> None:
         place.standing.enabled = on
