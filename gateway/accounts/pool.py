@@ -139,11 +139,15 @@ class Pool:
         """Judge an account by an error that happened outside of a lease: a poll, a download, a probe."""
         if (place := self._places.get(account_id)) is not None:
             how = verdict(error)
-            if isinstance(how, Unreached | Strike) and place.breaker.extend(self._clock()):
-                self._touch_site(place.breaker)
             self._judge(place, error, how, model, GROUP_OF[kind], place.standing.started + 1)
             self._touch(place)
             self._line.stir(turned_away=not isinstance(how, Nothing | Strike))
+
+    def unreached(self, account_id: str) -> None:
+        """A request that spends nothing did not reach the site of an account: if it is set aside, for longer."""
+        place = self._places.get(account_id)
+        if place is not None and place.breaker.extend(self._clock()):
+            self._touch_site(place.breaker)
 
     # --- people ---
 
@@ -269,8 +273,8 @@ class Pool:
     def proved(self, lease: Lease) -> None:
         """An answer began: others need not wait for its end to try the same. Leases call this, nobody else."""
         more = lease.standing.prove(lease.number)
-        if lease.place.breaker.worked():
-            self._touch_site(lease.place.breaker)
+        if lease.breaker.worked():
+            self._touch_site(lease.breaker)
         elif more:
             self._touch(lease.place)
         else:

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from gateway.accounts.pool import Pool
-from gateway.errors import GatewayError, UpstreamTimeout
+from gateway.errors import GatewayError, UpstreamTimeout, UpstreamUnreachable
 from gateway.types import Account
 from gateway.upstreams.base import Upstream
 
@@ -46,12 +46,13 @@ class Probing:
         return [(pool, upstream, account) for pool, upstream in able for account in pool.probed(AHEAD_SECONDS)]
 
     async def ask(self, pool: Pool, upstream: Upstream, account: Account) -> None:
-        """What goes wrong is judged as if a request had met it; what goes well leaves the trial to a request."""
+        """Where the site is not reached, it stays set aside for longer; what else goes wrong proves nothing: not every
+        site has this request, nor every credential may make it."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await upstream.probe(account)
-        except TimeoutError:
-            pool.blame(account.id, UpstreamTimeout("the probe was not answered"), model="", kind="t2t")
-        except GatewayError as error:
-            log.info("probe failed", upstream=upstream.name, account=account.id, code=error.code)
-            pool.blame(account.id, error, model="", kind="t2t")
+        except (TimeoutError, UpstreamUnreachable, UpstreamTimeout) as error:
+            log.info("probe not answered", upstream=upstream.name, account=account.id, error=type(error).__name__)
+            pool.unreached(account.id)
+        except GatewayError:
+            pass

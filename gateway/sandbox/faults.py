@@ -29,7 +29,7 @@ from gateway.errors import (
     UpstreamUnreachable,
 )
 from gateway.sandbox.dice import dice
-from gateway.types import Kind
+from gateway.types import Kind, Paced
 
 HEADER = "x-sandbox-fault"
 MAX_SECONDS = 86_400.0
@@ -46,6 +46,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "garbage": ("after",),
     "refused": (),
     "challenge": (),
+    "paced": ("seconds",),
     "slow_job": ("seconds",),
     "failed_job": (),
     "expired_job": (),
@@ -66,7 +67,7 @@ class Fault:
     status: int = 500
     """HTTP status of a server error, 500 to 599."""
     seconds: float = 60.0
-    """How long a silence lasts or a slow job takes."""
+    """How long a silence lasts, a slow job takes or a paced account has nothing left."""
     after: int = 0
     """Events that come through before it strikes."""
     kinds: frozenset[str] = frozenset()
@@ -145,6 +146,11 @@ async def strike(fault: Fault | None, passed: int) -> None:
         await asyncio.sleep(fault.seconds)
     if error := interruption(fault):
         raise error
+
+
+def pace(fault: Fault | None, passed: int) -> Paced | None:
+    """What an answer tells, once its first event came through, of an account that has nothing left after it."""
+    return Paced(fault.seconds) if fault is not None and fault.name == "paced" and passed == 1 else None
 
 
 def until_midnight(now: float) -> float:

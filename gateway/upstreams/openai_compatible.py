@@ -26,6 +26,7 @@ from gateway.http import Answer, Outbound, Reply
 from gateway.sse import FrameBuffer
 from gateway.types import (
     Account,
+    Balance,
     ChatRequest,
     EmbeddingRequest,
     Embeddings,
@@ -36,6 +37,7 @@ from gateway.types import (
     Media,
     MediaReady,
     ModelCard,
+    Paced,
     SpeechRequest,
     Transcription,
     TranscriptionRequest,
@@ -43,9 +45,10 @@ from gateway.types import (
     Whole,
 )
 from gateway.upstreams.base import OPERATION_OF, Options, Upstream
-from gateway.wire import openai_chat, openai_media, openai_models
+from gateway.wire import openai_balance, openai_chat, openai_media, openai_models
 from gateway.wire.openai_errors import refusal
 from gateway.wire.openai_frames import PassingFrames, Seen, check_utf8, from_completion, see
+from gateway.wire.retry import paced
 
 T = TypeVar("T")
 
@@ -80,6 +83,11 @@ class CompatibleOptions(Options):
     )
     edit_by_url: bool = Field(
         default=False, description="Whether image edits name their images by URL, in JSON, instead of in a form."
+    )
+    balance_path: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*)?$",
+        description="Path under base_url whose GET tells what an account has left, like 'key' or 'user/balance'.",
     )
 
     @field_validator("headers")
@@ -129,6 +137,8 @@ class OpenAICompatible(Upstream):
         reply = await self._call("POST", way.chat, account, way.json, self._chat_body(request))
         seen = self._completed(reply, account)
         yield Whole(reply.body)
+        for pause in _paced(reply):
+            yield pause
         if (usage := seen.measured()) is not None:
             yield usage
         yield next(iter(seen.finishes()), Finish())
@@ -136,7 +146,11 @@ class OpenAICompatible(Upstream):
     async def _stream(self, request: ChatRequest, account: Account) -> AsyncGenerator[Event]:
         way, content = self._way(account), self._chat_body(request)
         answer = await self.http.open("POST", way.chat, headers=way.json, content=content, proxy=account.proxy)
-        frames = PassingFrames(lambda event: self._error(account, 200, {}, event), drop_usage=not request.include_usage)
+        frames = PassingFrames(
+            lambda event: self._error(account, 200, {}, event),
+            drop_usage=not request.include_usage,
+            pause=paced(answer.headers, time.time()),
+        )
         try:
             with _cuts_judged(frames):
                 if answer.status != 200 or answer.content_type in ("application/json", "text/html"):
@@ -208,6 +222,8 @@ class OpenAICompatible(Upstream):
         asked = request.params.get("output_format")
         for media in [openai_media.media(image, made, asked) for image in made.data]:
             yield MediaReady(media)
+        for pause in _paced(reply):
+            yield pause
         yield replace(openai_media.usage_of(made.usage), images=len(made.data))
 
     async def speech(self, request: SpeechRequest, account: Account) -> AsyncGenerator[Event]:
@@ -226,6 +242,8 @@ class OpenAICompatible(Upstream):
             raise self._refused(reply, account)
         mime = kind if kind.startswith("audio/") else _AUDIO.get(request.format, "audio/mpeg")
         yield MediaReady(Media("audio", mime=mime, data=reply.body))
+        for pause in _paced(reply):
+            yield pause
         yield Usage(characters=len(request.text))
 
     async def embed(self, request: EmbeddingRequest, account: Account) -> Embeddings:
@@ -246,16 +264,20 @@ class OpenAICompatible(Upstream):
                 raise self._refused(reply, account)
         return Transcription(reply.body, reply.headers.get("Content-Type", "text/plain"), _heard(told))
 
-    # --- models ---
+    # --- models, and what is left ---
 
     async def models(self, account: Account) -> Sequence[ModelCard]:
-        way = self._way(account)
-        reply = await self._call("GET", _url(way.base, "models"), account, way.bare)
-        return openai_models.cards(reply.body, time.time())
+        return openai_models.cards((await self._ask("models", account)).body, time.time())
 
     async def probe(self, account: Account) -> None:
-        way = self._way(account)
-        await self._call("GET", _url(way.base, "models"), account, way.bare)
+        """Asks for the list, whatever its shape; one that is public says nothing of the credential."""
+        await self._ask("models", account)
+
+    async def balance(self, account: Account) -> Balance:
+        """As `balance_path` tells it. What it raises is of that call: a key that may do all else may not ask this."""
+        if not self.options.balance_path:
+            return await super().balance(account)
+        return openai_balance.balance((await self._ask(self.options.balance_path, account)).body)
 
     def adopt(self, model: str, kind: Kind | None) -> ModelCard | None:
         if kind is not None and OPERATION_OF[kind] not in self.operations():
@@ -266,6 +288,15 @@ class OpenAICompatible(Upstream):
         return ModelCard(id=model, kinds=kinds, max_n=10 if "t2i" in kinds else 1) if kinds else None
 
     # --- calls ---
+
+    async def _ask(self, path: str, account: Account) -> Reply:
+        """A GET that spends nothing. Raises for a page or an error where JSON is due, whatever its status."""
+        way = self._way(account)
+        reply = await self._call("GET", _url(way.base, path), account, way.bare)
+        told = self._decoded(reply, account, Any)
+        if isinstance(told, dict) and told.get("error"):
+            raise self._refused(reply, account)
+        return reply
 
     async def _post(self, path: str, account: Account, body: Mapping[str, Any]) -> Reply:
         way = self._way(account)
@@ -314,6 +345,11 @@ def _made_way(account: Account, extra: Mapping[str, str]) -> _Way:
     bare.update(extra)
     chat = _url(account.base_url, "chat/completions")
     return _Way(account.base_url, chat, bare, {**bare, "Content-Type": "application/json"})
+
+
+def _paced(reply: Reply) -> Iterator[Paced]:
+    if (seconds := paced(reply.headers, time.time())) is not None:
+        yield Paced(seconds)
 
 
 @contextmanager

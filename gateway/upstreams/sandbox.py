@@ -36,6 +36,7 @@ from gateway.sandbox.names import IMAGE, OWN, VIDEO
 from gateway.sandbox.shot import Shot, carried, developed
 from gateway.types import (
     Account,
+    Balance,
     ChatRequest,
     EmbeddingRequest,
     Embeddings,
@@ -117,6 +118,7 @@ class Sandbox(Upstream):
     | unreachable | UpstreamUnreachable, nothing sent | |
     | refused | ContentRefused | |
     | challenge | Challenged | |
+    | paced | an answer, and Paced after its first event | seconds (60) |
     | silence | no event for so long, then on as usual | seconds (60), after (0) events |
     | cut | StreamInterrupted | after (2) events |
     | garbage | UpstreamGarbled | after (0) events |
@@ -126,10 +128,10 @@ class Sandbox(Upstream):
     | lost_job | a job is made and then not known any more: JobLost | |
 
     With every name go `kinds=t2v,t2i`, `account=name` and `rate=0.3`: whom it strikes, and which share of the requests,
-    decided by seed and account. A refusal that the header asks for changes no account's standing, so that nobody can
-    switch the sandbox off for others; one that the account's key asks for does. What has no events is struck at once
-    by silence, cut and garbage. Polls, cancels, probes and lists suffer from the account's own fault where it is the
-    account's or the upstream's to mend.
+    decided by seed and account. A refusal or a pace that the header asks for changes no account's standing, so that
+    nobody can switch the sandbox off for others; one that the account's key asks for does. What has no events is struck
+    at once by silence, cut and garbage, and tells no pace. Polls, cancels, probes, lists and balances suffer from the
+    account's own fault where it is the account's or the upstream's to mend.
     """
 
     type_name: ClassVar[str] = "sandbox"
@@ -327,6 +329,11 @@ class Sandbox(Upstream):
     async def probe(self, account: Account) -> None:
         self._visit(account)
 
+    async def balance(self, account: Account) -> Balance:
+        """Without a limit: what it makes costs nothing."""
+        self._visit(account)
+        return Balance(None, "nothing")
+
     # --- faults ---
 
     def _met(self, kind: Kind | None, hints: Hints, account: Account, throw: object) -> Fault | None:
@@ -338,7 +345,7 @@ class Sandbox(Upstream):
         if fault and (error := faults.refusal(fault, now=self.clock())):
             error.acted = by_caller
             raise error
-        return fault
+        return None if fault and fault.name == "paced" and by_caller else fault
 
     async def _admit(self, kind: Kind, hints: Hints, account: Account, throw: object) -> Fault | None:
         """For what has no events: whatever strikes between them strikes now."""
@@ -354,6 +361,8 @@ class Sandbox(Upstream):
             async for event in events:
                 yield event
                 passed += 1
+                if told := faults.pace(fault, passed):
+                    yield told
                 await faults.strike(fault, passed)
 
     def _visit(self, account: Account, job: str = "") -> None:

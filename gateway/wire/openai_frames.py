@@ -14,7 +14,7 @@ import msgspec
 
 from gateway import sse
 from gateway.errors import GatewayError, StreamTruncated, UpstreamGarbled
-from gateway.types import Event, Finish, FinishReason, Frame, Usage
+from gateway.types import Event, Finish, FinishReason, Frame, Paced, Usage
 from gateway.wire import openai_chat
 
 _PREFIX = b"data: "
@@ -66,12 +66,18 @@ def finish(reason: object) -> Finish:
 class PassingFrames:
     """One stream on its way through."""
 
-    __slots__ = ("_drop_usage", "_refusal", "begun", "done", "failure", "finished")
+    __slots__ = ("_drop_usage", "_pause", "_refusal", "begun", "done", "failure", "finished")
 
-    def __init__(self, refusal: Callable[[bytes], GatewayError], *, drop_usage: bool) -> None:
-        """`refusal`: an event that holds an error, as an error of ours. `drop_usage`: nobody asked for that chunk."""
+    def __init__(
+        self, refusal: Callable[[bytes], GatewayError], *, drop_usage: bool, pause: float | None = None
+    ) -> None:
+        """`refusal`: an event that holds an error, as an error of ours. `drop_usage`: nobody asked for that chunk.
+
+        `pause`: seconds for which the account has nothing left, to be told after the first frame.
+        """
         self._refusal = refusal
         self._drop_usage = drop_usage
+        self._pause = pause
         self.begun = False
         """Whether anything has passed."""
         self.finished = False
@@ -90,7 +96,7 @@ class PassingFrames:
         """The events of one or more whole frames (line ends LF): a Frame if anything passes, then what it told."""
         if self._plain(whole):
             self.begun = True
-            return [Frame(whole)]
+            return [Frame(whole)] if self._pause is None else [Frame(whole), *self._paced()]
         told: list[Event] = []
         try:
             check_utf8(whole)
@@ -100,8 +106,13 @@ class PassingFrames:
             return []
         if kept:
             self.begun = True
-            told.insert(0, Frame(whole if clean else b"\n\n".join((*kept, b""))))
+            told[:0] = [Frame(whole if clean else b"\n\n".join((*kept, b""))), *self._paced()]
         return told
+
+    def _paced(self) -> Iterator[Paced]:
+        if self._pause is not None:
+            yield Paced(self._pause)
+            self._pause = None
 
     def _plain(self, whole: bytes) -> bool:
         """Whether it is one chunk that tells nothing but words: most are, when they come one by one."""

@@ -6,10 +6,12 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import ValidationError
 
+from gateway.errors import UpstreamUnreachable
 from gateway.http import Outbound
 from gateway.types import Account
 from gateway.upstreams import types
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 SECRET = "sk-canary-0123456789"
 GENERATORS = ("chat", "image", "speech", "music")
-COROUTINES = ("embed", "transcribe", "submit", "poll", "cancel", "upload", "models", "probe")
+COROUTINES = ("embed", "transcribe", "submit", "poll", "cancel", "upload", "models", "probe", "balance")
 
 
 def options(model: type[Options]) -> Options:
@@ -75,6 +77,27 @@ def test_its_operations_are_called_as_the_contract_says(kind: type[Upstream]) ->
         assert inspect.iscoroutinefunction(method), name
     for name, method in own(kind, (*GENERATORS, "fetch")):
         assert not inspect.iscoroutinefunction(method), f"{name} answers events, not a coroutine of them"
+
+
+def test_its_quotas_come_back_at_an_hour_of_a_zone_that_there_is(kind: type[Upstream]) -> None:
+    assert 0 <= kind.quota_reset.hour <= 23
+    assert ZoneInfo(kind.quota_reset.zone)
+
+
+async def test_what_spends_nothing_finds_an_upstream_that_is_not_there(kind: type[Upstream]) -> None:
+    """And blames no account for it. A provider inside is always there."""
+    if kind.stand_in:
+        return
+    http = Outbound()
+    await http.start()
+    upstream = kind("mine", options(kind.options_model), http)
+    account = Account("mine/a", "a", "mine", credential=SECRET, base_url="http://127.0.0.1:1")
+    try:
+        for name in sorted({"probe", "models"} & kind.operations()):
+            with pytest.raises(UpstreamUnreachable):
+                await getattr(upstream, name)(account)
+    finally:
+        await http.close()
 
 
 def test_its_models_are_of_kinds_that_it_can_do(upstream: Upstream) -> None:

@@ -67,7 +67,14 @@ class OtherShape:
     """JSON where a stream was asked for, and the reverse."""
 
 
-Fault = Reply | Reset | Silence | Raw | Bent | OtherShape | None
+@dataclass(frozen=True)
+class Limits:
+    """The right answer, with these headers about what is left."""
+
+    headers: dict[str, str]
+
+
+Fault = Reply | Reset | Silence | Raw | Bent | OtherShape | Limits | None
 
 
 HTML = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>checking your browser</body></html>"
@@ -92,6 +99,10 @@ class Emulator:
         self.models = tuple(models)
         self.text = text
         self.also_takes: set[str] = set()
+        self.credits: float | None = 20.0
+        """What a key may still spend; None: without a limit."""
+        self.headers: dict[str, str] = {}
+        """What every right answer carries besides."""
         self.requests: list[Recorded] = []
         self.open_streams = 0
         self._script: deque[Fault] = deque()
@@ -99,6 +110,8 @@ class Emulator:
             routes=[
                 Route("/v1/models", self._route(self._models)),
                 Route("/v1/models/{id:path}", self._route(self._model)),
+                Route("/v1/credits", self._route(self._credits)),
+                Route("/v1/key", self._route(self._key)),
                 Route("/v1/chat/completions", self._route(self._chat), methods=["POST"]),
                 Route("/v1/embeddings", self._route(self._embeddings), methods=["POST"]),
                 Route("/v1/images/generations", self._route(self._generations), methods=["POST"]),
@@ -131,7 +144,9 @@ class Emulator:
                 if isinstance(fault, Silence) and fault.after is None:
                     await asyncio.sleep(30)
                 self._authorised(request)
-                return await handler(request, seen, fault)
+                answer = await handler(request, seen, fault)
+                answer.headers.update(fault.headers if isinstance(fault, Limits) else self.headers)
+                return answer
             except Refused as exc:
                 return _sent(exc.reply)
 
@@ -162,6 +177,16 @@ class Emulator:
 
     async def _model(self, request: Request, seen: Recorded, fault: Fault) -> Response:
         return JSONResponse(answers.model(self._known(request.path_params["id"])))
+
+    # --- what is left ---
+
+    async def _credits(self, request: Request, seen: Recorded, fault: Fault) -> Response:
+        return JSONResponse({"data": {"total_credits": 5 + (self.credits or 0), "total_usage": 5}})
+
+    async def _key(self, request: Request, seen: Recorded, fault: Fault) -> Response:
+        limit = None if self.credits is None else 5 + self.credits
+        told = {"label": "sk-emu...001", "limit": limit, "usage": 5, "limit_remaining": self.credits}
+        return JSONResponse({"data": told})
 
     # --- chat ---
 

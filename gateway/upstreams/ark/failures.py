@@ -11,7 +11,7 @@ from gateway import errors
 from gateway.errors import GatewayError
 from gateway.http import Reply
 from gateway.wire.openai_errors import Said, refusal, said, scrubbed
-from gateway.wire.retry import retry_after
+from gateway.wire.retry import CEILING, QUOTA_CEILING, retry_after, told
 
 CODES: tuple[tuple[str, type[GatewayError]], ...] = (
     ("authenticationerror|invalidapikey|invalidaccountstatus", errors.CredentialRejected),
@@ -23,7 +23,7 @@ CODES: tuple[tuple[str, type[GatewayError]], ...] = (
     (r"\w*(sensitivecontentdetected|riskdetection)", errors.ContentRefused),
     ("contentsecuritydetectionerror|serveroverloaded|modelloadingerror|internalserviceerror", errors.UpstreamFailed),
     ("inflightbatchsizeexceeded", errors.ConcurrencyLimited),
-    (r"quotaexceeded(\.|: .*(free trial|usage quota))", errors.QuotaExhausted),
+    (r"accountquotaexceeded|quotaexceeded(\.|: .*(free trial|usage quota))", errors.QuotaExhausted),
     ("quotaexceeded", errors.ConcurrencyLimited),
     (r"\w*ratelimitexceeded|requestbursttoofast", errors.RateLimited),
 )
@@ -73,7 +73,14 @@ def _by_code(words: Said, reply: Reply | None) -> GatewayError | None:
         named = re.search(r"parameter `([^`]{1,80})`", words.message)
         param = "model" if found is errors.ModelNotFound else words.param or (named[1] if named else None)
         return found(words.message or None, param=param)
-    return found(retry_after=retry_after(reply.headers, time.time()) if reply else None)
+    return found(retry_after=_wait(words, reply, found) if reply else None)
+
+
+def _wait(words: Said, reply: Reply, found: type[GatewayError]) -> float | None:
+    """Seconds until another try is worth it: as the headers say or, of a plan's quota, the sentence."""
+    longest = QUOTA_CEILING if issubclass(found, errors.QuotaExhausted | errors.BalanceExhausted) else CEILING
+    now = time.time()
+    return retry_after(reply.headers, now, longest) or told(words.message, now, longest)
 
 
 def _by_status(words: Said, reply: Reply, secret: str) -> GatewayError:

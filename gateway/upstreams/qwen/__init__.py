@@ -13,6 +13,7 @@ Source: wire sheet, 2026-11-20; undocumented by the site, and it changes without
 - `finished` ends a phase, not the answer; only the phase `answer` ends that. Images are URLs in the text, several of
   them with nothing between. Videos are tasks bound to the account that made them, and cannot be cancelled.
 - One answer at a time in a conversation: turns of the same one wait for each other here.
+- A used up day's quota may say in how many hours it comes back (`num`); where it does not, the UTC day ends first.
 
 Chapters: `payload` (what is sent), `site` (how), `answers` (what comes back), `tasks` (videos), `failures` (what goes
 wrong), `storage` (where files go), `models`.
@@ -34,6 +35,7 @@ from gateway import errors
 from gateway.errors import GatewayError, UpstreamError
 from gateway.http import Outbound
 from gateway.types import (
+    MIDNIGHT,
     Account,
     ChatRef,
     ChatRequest,
@@ -46,6 +48,7 @@ from gateway.types import (
     MediaReady,
     ModelCard,
     Progress,
+    QuotaReset,
     Usage,
     VideoRequest,
 )
@@ -88,6 +91,8 @@ class Qwen(Upstream):
     base_url = "https://chat.qwen.ai"
     env_credentials = ("QWEN_TOKENS", "QWEN_TOKEN")
     max_concurrency = 2
+    quota_reset: ClassVar[QuotaReset] = MIDNIGHT
+    """Seen of videos, about three a day: all of the site's days begin at midnight in UTC."""
     poll_interval = 5.0
     deadline = 1200.0
     options_model: ClassVar[type[Options]] = QwenOptions

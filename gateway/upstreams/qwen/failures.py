@@ -7,6 +7,7 @@ HTTP status.
 from __future__ import annotations
 
 import base64
+import math
 import re
 import time
 from typing import Any, Literal
@@ -27,7 +28,7 @@ MEANINGS = (
     ("^bad_request", "payload"),
 )
 """What `<code>: <words>` of a failure means; the first row that fits counts."""
-STATUSES = {400: "payload", 401: "credential", 403: "credential", 404: "gone", 429: "throttled"}
+STATUSES = {400: "payload", 401: "credential", 403: "credential", 404: "gone", 413: "large", 429: "throttled"}
 """What the HTTP status means where no row fits."""
 CHOSEN = (
     (r"model\b.*(not|un)|(unknown|invalid|unsupported) model", "model", "model_not_found"),
@@ -36,6 +37,8 @@ CHOSEN = (
     (r"\b(file|image|url)", "files", None),
 )
 """What a refused payload's words say of values that the caller chose: parameter and code."""
+
+DAY = 86_400.0
 
 Of = Literal["task", "chat", ""]
 """What a failure would be about that knows no such thing: a job, a conversation that the caller names, or neither."""
@@ -46,8 +49,17 @@ class Failure(msgspec.Struct, frozen=True):
 
     code: str = ""
     details: str = ""
-    num: float | None = None
-    """Hours to wait."""
+    num: Any = None
+    """Hours to wait, where a quota is used up."""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long to wait, where it is told."""
+        try:
+            hours = float(self.num)
+        except (TypeError, ValueError, OverflowError):
+            return None
+        return hours * 3600 if hours > 0 and math.isfinite(hours) else None
 
 
 class Envelope(msgspec.Struct):
@@ -75,16 +87,22 @@ def failure_in(told: Envelope) -> Failure | None:
         return Failure(details=str(held or ""))
 
 
-def error(failure: Failure, status: int, secret: str, *, of: Of = "", now: float) -> errors.GatewayError:
-    """A failure as an error of ours, told to admins without the account's token. `now`: unix seconds, UTC days."""
+def error(
+    failure: Failure, status: int, secret: str, *, of: Of = "", wait: float | None = None, now: float
+) -> errors.GatewayError:
+    """A failure as an error of ours, told to admins without the account's token.
+
+    `wait`: seconds that the headers ask for. `now`: unix seconds; the site's days are those of UTC.
+    """
     detail = scrubbed(f"{failure.code or f'HTTP {status}'}: {failure.details}", secret)
     match _meaning(failure, status):
         case "busy":
-            return errors.ConcurrencyLimited("another turn of this conversation is being answered", detail=detail)
+            message = "another turn of this conversation is being answered"
+            return errors.ConcurrencyLimited(message, retry_after=wait, detail=detail)
         case "throttled":
-            return errors.RateLimited(detail=detail)
+            return errors.RateLimited(retry_after=wait, detail=detail)
         case "quota":
-            rest = failure.num * 3600 if failure.num else 86_400 - now % 86_400
+            rest = failure.seconds or DAY - now % DAY
             return errors.QuotaExhausted("the account's quota for today is used up", retry_after=rest, detail=detail)
         case "credential":
             return errors.CredentialRejected(detail=detail)
@@ -92,12 +110,14 @@ def error(failure: Failure, status: int, secret: str, *, of: Of = "", now: float
             return errors.ContentRefused(detail=detail)
         case "file":
             return errors.UpstreamRefusedParameter("the upstream cannot use a file", param="files", detail=detail)
+        case "large":
+            return errors.TooLarge("the upstream takes no request as large as this", detail=detail)
         case "payload":
             return _refused(failure.details.lower(), detail)
         case "gone":
             return _gone(of, detail)
         case _:
-            return errors.UpstreamFailed(detail=detail, sent="yes" if failure.code else "unknown")
+            return errors.UpstreamFailed(retry_after=wait, detail=detail, sent="yes" if failure.code else "unknown")
 
 
 def of_job(message: str, secret: str) -> errors.GatewayError:

@@ -21,6 +21,7 @@ from gateway.upstreams.qwen import failures, payload
 from gateway.upstreams.qwen.answers import ChatAnswer, Gallery, Line
 from gateway.upstreams.qwen.failures import Envelope, Failure, Of
 from gateway.upstreams.qwen.payload import Turn
+from gateway.wire.retry import retry_after
 
 T = TypeVar("T")
 
@@ -99,7 +100,9 @@ class Site:
             while (event := await _next(events, DRAIN if reader.ended else None)) is not None:
                 line = Line(completed=True) if event.data == b"[DONE]" else shaped(decoded(event.data), Line)
                 if failure := failures.failure_in(line):
-                    raise failures.error(failure, answer.status, account.credential, now=time.time(), **how)
+                    now = time.time()
+                    wait = retry_after(answer.headers, now)
+                    raise failures.error(failure, answer.status, account.credential, wait=wait, now=now, **how)
                 yield line
         finally:
             answer.close()
@@ -119,8 +122,9 @@ def opened(reply: Reply, shape: type[T], secret: str, *, flat: str = "", of: Of 
         return shaped(envelope.data, shape)
     if failure is None and isinstance(body, dict) and flat and flat in body:
         return shaped(body, shape)
-    if failure or status in (401, 429) or status >= 500:
-        raise failures.error(failure or Failure(), status, secret, of=of, now=now)
+    if failure or status in (401, 413, 429) or status >= 500:
+        wait = retry_after(reply.headers, now)
+        raise failures.error(failure or Failure(), status, secret, of=of, wait=wait, now=now)
     if body is None and reply.content_type == "application/json":
         raise errors.UpstreamGarbled("the upstream's answer is not JSON", sent="unknown")
     raise errors.Challenged(detail=f"HTTP {reply.status}, {reply.content_type or 'no content type'}")

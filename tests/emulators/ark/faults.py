@@ -37,6 +37,7 @@ SAYS: dict[str, tuple[int, str]] = {
     "RequestBurstTooFast": (429, "System protection triggered by request burst."),
     "InflightBatchsizeExceeded": (429, "The Inflight Batchsize limit has been exceeded."),
     "QuotaExceeded": (429, "The request has exceeded the quota."),
+    "AccountQuotaExceeded": (429, "You have exceeded the weekly usage quota."),
     "SetLimitExceeded": (429, "Your account has reached the set inference limit for the model."),
     "ServerOverloaded": (429, "The service is currently unable to handle additional requests due to server overload."),
     "ModelLoadingError": (429, "The model is being loaded."),
@@ -45,6 +46,7 @@ SAYS: dict[str, tuple[int, str]] = {
     "OperationDenied.UnsupportedPhase": (403, "Operation is denied because it is not supported in its phase."),
 }
 """Codes of the vendor with the status they come with and what they say."""
+PLAN = "You have exceeded the {window} usage quota. It will reset at {at} +0800 CST. We recommend upgrading your plan."
 FREE_TRIAL = "Your account [2100000001] has exhausted its free trial quota for the [seedance] model."
 TYPES = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 429: "TooManyRequests"}
 

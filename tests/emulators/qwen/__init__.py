@@ -222,7 +222,8 @@ class QwenSite:
             frames = talk(chat, message, body, answer)
         chat.busy = True
         stream = self._pieces(request, chat, frames, answer, fault)
-        return StreamingResponse(stream, headers={"content-type": "text/event-stream;charset=UTF-8"})
+        headers = {"content-type": "text/event-stream;charset=UTF-8", **(fault.headers if fault else {})}
+        return StreamingResponse(stream, headers=headers)
 
     async def _pieces(
         self, request: Request, chat: Chat, frames: list[Any], answer: Answer, fault: Fault | None
@@ -369,9 +370,11 @@ async def at_once(fault: Fault, request: Request) -> Response | None:
     """The answer of a fault that comes before anything is looked at; None for one that comes later."""
     match fault.kind:
         case "api":
-            return refusal(fault.code, fault.details, fault.num, fault.status, fault.actual)
+            answer = refusal(fault.code, fault.details, fault.num, fault.status, fault.actual)
+            answer.headers.update(fault.headers)
+            return answer
         case "raw":
-            return Response(fault.body, fault.status, {"content-type": fault.content_type})
+            return Response(fault.body, fault.status, {"content-type": fault.content_type, **fault.headers})
         case "silence":
             await asyncio.sleep(3600)
         case "cut":

@@ -65,6 +65,8 @@ class Fault:
     seconds: float = 0.0
     body: bytes = b""
     content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+    """What the answer carries besides."""
 
     @classmethod
     def html(cls, status: int = 200) -> "Fault":

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from gateway import errors
-from gateway.sandbox.faults import HEADER, KEYS, Fault, interruption, parse, refusal, until_midnight
+from gateway.sandbox.faults import HEADER, KEYS, Fault, interruption, pace, parse, refusal, until_midnight
+from gateway.types import Paced
 
 NOON = 1_763_726_400.0 + 12 * 3600 - 1_763_726_400.0 % 86_400
 
@@ -137,6 +138,20 @@ def test_what_breaks_off():
     assert isinstance(interruption(parse("garbage")), errors.UpstreamGarbled)
 
 
-@pytest.mark.parametrize("name", ["silence", "cut", "garbage", "slow_job", "failed_job", "lost_job", "lost_create"])
+@pytest.mark.parametrize(
+    "name", ["silence", "cut", "garbage", "paced", "slow_job", "failed_job", "lost_job", "lost_create"]
+)
 def test_other_faults_refuse_nothing_beforehand(name: str):
     assert refusal(parse(name), now=NOON) is None
+
+
+def test_a_pace_is_told_once_and_never_first():
+    fault = parse("paced;seconds=7")
+    assert [pace(fault, passed) for passed in range(4)] == [None, Paced(7.0), None, None]
+    assert pace(parse("paced"), 1) == Paced(60.0)
+
+
+@pytest.mark.parametrize("name", sorted(KEYS.keys() - {"paced"}))
+def test_only_a_paced_account_tells_a_pace(name: str):
+    assert pace(parse(name), 1) is None
+    assert pace(None, 1) is None

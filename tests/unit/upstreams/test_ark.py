@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from tests.emulators.ark import (
     Slow,
     image,
 )
+from tests.emulators.ark.faults import PLAN
 from tests.emulators.serving import serve
 
 pytestmark = pytest.mark.anyio
@@ -781,6 +783,7 @@ async def test_a_cancel_whose_answer_was_lost_on_the_way_is_one(house: House) ->
         ("RequestBurstTooFast", errors.RateLimited),
         ("InflightBatchsizeExceeded", errors.ConcurrencyLimited),
         ("QuotaExceeded", errors.ConcurrencyLimited),
+        ("AccountQuotaExceeded", errors.QuotaExhausted),
         ("ServerOverloaded", errors.UpstreamFailed),
         ("ModelLoadingError", errors.UpstreamFailed),
     ],
@@ -860,6 +863,29 @@ async def test_a_rest_is_as_long_as_the_vendor_says(house: House) -> None:
         assert caught.value.retry_after == 7.5
 
 
+@pytest.mark.parametrize("code", ["AccountQuotaExceeded", "QuotaExceeded"])
+@pytest.mark.parametrize(("window", "hours"), [("5-hour", 3), ("monthly", 20 * 24)])
+async def test_a_plan_s_quota_comes_back_when_its_sentence_says(
+    house: House, code: str, window: str, hours: float
+) -> None:
+    at = datetime.now(timezone(timedelta(hours=8))) + timedelta(hours=hours)
+    house.site.refuse_creates = Refusal(code, PLAN.format(window=window, at=f"{at:%Y-%m-%d %H:%M:%S}"))
+    with pytest.raises(errors.QuotaExhausted) as caught:
+        await house.submit()
+    assert caught.value.retry_after == pytest.approx(hours * 3600, abs=60)
+
+
+@pytest.mark.parametrize(
+    ("code", "wait"),
+    [("SetLimitExceeded", 259_200), ("AccountQuotaExceeded", 259_200), ("RequestBurstTooFast", 86_400)],
+)
+async def test_only_what_is_used_up_takes_longer_than_a_day(house: House, code: str, wait: float) -> None:
+    house.site.refuse_creates = Refusal(code, headers={"Retry-After": "259200"})
+    with pytest.raises(errors.GatewayError) as caught:
+        await house.submit()
+    assert caught.value.retry_after == wait
+
+
 @pytest.mark.parametrize("operation", ["create", "get", "list", "delete"])
 @pytest.mark.parametrize("code", ["AuthenticationError", "InvalidParameter", "InternalServiceError", "NewOne"])
 async def test_no_key_is_in_any_word_of_an_error(house: House, operation: Any, code: str) -> None:
@@ -892,9 +918,29 @@ async def test_a_probe_spends_nothing(house: House) -> None:
     assert (len(house.site.lists), house.site.jobs) == (1, {})
     with pytest.raises(errors.CredentialRejected):
         await house.ark.probe(replace(house.account, credential="wrong-key-0003"))
-    house.site.list_fault = Raw(200, b"<html>hello</html>")
-    with pytest.raises(errors.UpstreamGarbled):
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Raw(200, b"<html>hello</html>"), errors.UpstreamGarbled),
+        (Raw(200, b"<html>Just a moment...</html>"), errors.Challenged),
+        (Raw(403, b"<html>denied</html>"), errors.Challenged),
+        (Raw(200, b"half of {", "application/json"), errors.UpstreamGarbled),
+        (Refusal("AccountOverdueError"), errors.BalanceExhausted),
+        (Refusal("RequestBurstTooFast"), errors.RateLimited),
+    ],
+)
+async def test_a_probe_says_what_is_wrong(house: House, fault: Any, kind: type[errors.GatewayError]) -> None:
+    house.site.list_fault = fault
+    with pytest.raises(errors.GatewayError) as caught:
         await house.ark.probe(house.account)
+    assert type(caught.value) is kind
+
+
+async def test_a_probe_of_nobody_blames_no_account(house: House) -> None:
+    with pytest.raises(errors.UpstreamUnreachable):
+        await house.ark.probe(replace(house.account, base_url="http://127.0.0.1:1/api/v3"))
 
 
 @pytest.mark.parametrize(

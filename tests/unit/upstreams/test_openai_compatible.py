@@ -1,7 +1,11 @@
 import base64
 import json
+import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -26,10 +30,12 @@ from gateway.errors import (
     UpstreamGarbled,
     UpstreamRefusedParameter,
     UpstreamTimeout,
+    UpstreamUnreachable,
 )
 from gateway.http import Outbound, Timeouts
 from gateway.types import (
     Account,
+    Balance,
     ChatRequest,
     EmbeddingRequest,
     Event,
@@ -38,6 +44,7 @@ from gateway.types import (
     ImageRequest,
     Input,
     MediaReady,
+    Paced,
     Size,
     SpeechRequest,
     TranscriptionRequest,
@@ -48,7 +55,7 @@ from gateway.upstreams.openai_compatible import CompatibleOptions, OpenAICompati
 from gateway.wire import openai_chat
 from tests.emulators import openai_compatible as emulated
 from tests.emulators.openai_answers import Bent, Reply, png, refusal, wav
-from tests.emulators.openai_compatible import Emulator, OtherShape, Raw, Reset, Silence
+from tests.emulators.openai_compatible import Emulator, Limits, OtherShape, Raw, Reset, Silence
 from tests.emulators.serving import serve
 
 pytestmark = pytest.mark.anyio
@@ -382,6 +389,9 @@ async def test_a_finished_stream_leaves_its_connection_for_the_next(rig: Rig) ->
 
 # --- errors ---
 
+TODAY = "You've reached the upper limit for today's usage."
+PER_DAY = "Rate limit reached on requests per day (RPD): Limit 200, Used 200."
+
 
 @pytest.mark.parametrize(
     ("reply", "raised", "status"),
@@ -401,11 +411,26 @@ async def test_a_finished_stream_leaves_its_connection_for_the_next(rig: Rig) ->
         (refusal(403, "unsupported_country_region_territory", "Country not supported"), CredentialRejected, 502),
         (refusal(403, "model_not_found", "Project has no access to model"), ModelNotEnabled, 502),
         (refusal(403, None, "You may not use this model"), ModelNotEnabled, 502),
+        (refusal(403, None, "Key limit exceeded (total limit)"), QuotaExhausted, 429),
+        (refusal(403, None, "Budget limit exceeded"), QuotaExhausted, 429),
         (refusal(402, None, "Insufficient credits"), BalanceExhausted, 402),
         (refusal(429, "credit_balance_exhausted", "m", type_="insufficient_quota"), BalanceExhausted, 402),
         (refusal(400, "billing_hard_limit_reached", "m"), BalanceExhausted, 402),
         (refusal(429, "insufficient_quota", "m", type_="insufficient_quota"), QuotaExhausted, 429),
         (refusal(429, "project_spend_limit_exceeded", "m", type_="insufficient_quota"), QuotaExhausted, 429),
+        (refusal(400, "400", "Budget has been exceeded!", type_="budget_exceeded"), QuotaExhausted, 429),
+        (refusal(402, "in_flight_budget_exhausted", "m"), RateLimited, 429),
+        (refusal(429, None, TODAY), QuotaExhausted, 429),
+        (Reply(200, json.dumps({"error": {"message": TODAY}}).encode()), QuotaExhausted, 429),
+        (refusal(429, "rate_limit_exceeded", f"{PER_DAY} Please try again in 7m12s."), RateLimited, 429),
+        (refusal(429, "rate_limit_exceeded", f"{PER_DAY} Please try again in 9h."), QuotaExhausted, 429),
+        (refusal(400, None, "The daily limit of your prompt is wrong"), UpstreamRefusedParameter, 400),
+        (refusal(500, None, "we cannot look up your daily limit"), UpstreamFailed, 502),
+        (
+            Reply(400, b'{"error":{"code":400,"metadata":{"error_type":"content_policy_violation"}}}'),
+            ContentRefused,
+            400,
+        ),
         (refusal(429, "slow_down", "m", type_="rate_limit_error"), RateLimited, 429),
         (refusal(503, "slow_down", "m"), RateLimited, 429),
         (Reply(429, b"too many", "text/plain"), RateLimited, 429),
@@ -446,13 +471,76 @@ async def test_a_context_that_is_too_long_keeps_its_code(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "wait"), [({"retry_after": "7"}, 7), ({"retry_after_ms": "2500"}, 2.5), ({}, None)]
+    ("headers", "wait"),
+    [
+        ({"retry_after": "7"}, 7),
+        ({"retry_after": "7.5"}, 7.5),
+        ({"retry_after_ms": "2500"}, 2.5),
+        ({"retry_after": "-5"}, 1),
+        ({"retry_after": "1e9"}, 86_400),
+        ({"retry_after": "later"}, None),
+        ({"x_ratelimit_remaining_tokens": "0", "x_ratelimit_reset_tokens": "9s"}, 9),
+        ({}, None),
+    ],
 )
 async def test_a_rate_limit_says_when_to_come_back(rig: Rig, headers: dict[str, str], wait: float | None) -> None:
     rig.emulator.script(refusal(429, "rate_limit_exceeded", "slow", **headers))
     with pytest.raises(RateLimited) as caught:
         await rig.chat()
     assert caught.value.retry_after == wait
+
+
+@pytest.mark.parametrize(
+    ("reply", "wait"),
+    [
+        (refusal(429, "insufficient_quota", "m", retry_after="259200"), 259_200),
+        (refusal(402, None, "m", retry_after="259200"), 259_200),
+        (refusal(429, "rate_limit_exceeded", "m", retry_after="259200"), 86_400),
+        (refusal(429, "rate_limit_exceeded", "Please try again in 20s."), 20),
+        (refusal(429, "rate_limit_exceeded", "Please try again in 20s.", retry_after="7"), 7),
+        (refusal(503, None, "Please try again in 20s."), 20),
+    ],
+)
+async def test_a_quota_may_take_days_and_a_sentence_tells_where_no_header_does(
+    rig: Rig, reply: Reply, wait: float
+) -> None:
+    rig.emulator.script(reply)
+    with pytest.raises(GatewayError) as caught:
+        await rig.chat()
+    assert caught.value.retry_after == wait
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "metadata", "raised"),
+    [
+        (429, "Rate limit exceeded: free-models-per-day", {"headers": {"X-RateLimit-Reset": "<ms>"}}, QuotaExhausted),
+        (403, "Budget limit exceeded", {"resets_at": "<iso>"}, QuotaExhausted),
+        (429, "m", {"headers": {"Retry-After": "36000"}}, RateLimited),
+    ],
+)
+@pytest.mark.parametrize("in_stream", [True, False])
+async def test_the_body_tells_when_a_limit_ends(
+    rig: Rig, status: int, message: str, metadata: dict[str, Any], raised: type[GatewayError], in_stream: bool
+) -> None:
+    ends = time.time() + 36_000
+    written = json.dumps({"error": {"message": message, "code": status, "metadata": metadata}})
+    stamp = datetime.fromtimestamp(ends, UTC).isoformat()
+    body = written.replace("<ms>", str(int(ends * 1000))).replace("<iso>", stamp).encode()
+    rig.emulator.script(Raw((b"data: " + body + b"\n\n",)) if in_stream else Reply(status, body))
+    with pytest.raises(GatewayError) as caught:
+        await rig.chat(stream=in_stream)
+    assert type(caught.value) is raised
+    assert caught.value.retry_after == pytest.approx(36_000, abs=60)
+
+
+@pytest.mark.parametrize(
+    "metadata", ["text", [], {"headers": "text"}, {"headers": {"Retry-After": 7}}, {"resets_at": {}}, {"error_type": 7}]
+)
+async def test_a_body_that_tells_it_strangely_tells_nothing(rig: Rig, metadata: Any) -> None:
+    rig.emulator.script(Reply(429, json.dumps({"error": {"message": "m", "metadata": metadata}}).encode()))
+    with pytest.raises(RateLimited) as caught:
+        await rig.chat()
+    assert caught.value.retry_after is None
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -465,11 +553,137 @@ async def test_no_credential_is_in_what_an_error_says(rig: Rig, stream: bool) ->
         assert secret not in f"{caught.value.message} {caught.value.detail}"
 
 
-async def test_a_wrong_credential_is_the_accounts_fault(rig: Rig) -> None:
-    account = Account("openai/b", "b", "openai", credential="sk-wrong-000000", base_url=rig.account.base_url)
+# --- limits told before any refusal ---
+
+SPENT = Limits({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"})
+LEFT = Limits({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "6m0s"})
+
+
+async def all_of(events: Any) -> list[Event]:
+    return [event async for event in events]
+
+
+async def every_answer(rig: Rig, fault: Limits) -> list[list[Event]]:
+    """Whatever tells events, each answered with such headers."""
+    rig.emulator.script(*[fault] * 4)
+    speech = SpeechRequest(emulated.VOICE, "hello", format="wav")
+    return [
+        await rig.chat(stream=True, stream_options={"include_usage": True}),
+        await rig.chat(),
+        await rig.image(n=2),
+        await all_of(rig.adapter.speech(speech, rig.account)),
+    ]
+
+
+async def test_a_window_that_is_spent_is_told_after_the_answer_has_begun(rig: Rig) -> None:
+    for events in await every_answer(rig, SPENT):
+        assert events.count(Paced(360.0)) == 1
+        at = events.index(Paced(360.0))
+        assert at >= 1
+        assert at < min(at for at, event in enumerate(events) if isinstance(event, Usage))
+        assert at == 1 or not isinstance(events[0], Frame)
+
+
+async def test_a_window_with_something_left_is_not_told(rig: Rig) -> None:
+    for events in [*await every_answer(rig, LEFT), *await every_answer(rig, Limits({}))]:
+        assert not [event for event in events if isinstance(event, Paced)]
+
+
+async def test_a_stream_that_comes_at_once_or_whole_tells_it_too(rig: Rig) -> None:
+    rig.emulator.headers = SPENT.headers
+    rig.emulator.script(Bent(split=100_000), OtherShape())
+    for _ in range(2):
+        events = await rig.chat(stream=True)
+        assert isinstance(events[0], Frame)
+        assert events.count(Paced(360.0)) == 1
+        assert events[1] == Paced(360.0)
+
+
+async def test_a_refusal_tells_no_pace(rig: Rig) -> None:
+    rig.emulator.script(refusal(429, "rate_limit_exceeded", "m", x_ratelimit_remaining="0"))
+    with pytest.raises(RateLimited):
+        await anext(rig.adapter.chat(chat_request(stream=True), rig.account))
+
+
+# --- asked without spending ---
+
+
+def closed() -> str:
+    """A base URL behind which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+
+@pytest.fixture(params=["probe", "balance"])
+def asked(request: pytest.FixtureRequest, rig: Rig) -> Any:
+    return getattr(rig.with_options(balance_path="key"), request.param)
+
+
+async def test_a_good_key_is_good(rig: Rig, asked: Any) -> None:
+    await asked(rig.account)
+    assert [seen.method for seen in rig.emulator.requests] == ["GET"]
+
+
+async def test_a_wrong_credential_is_the_accounts_fault(rig: Rig, asked: Any) -> None:
     with pytest.raises(CredentialRejected):
-        await rig.adapter.probe(account)
+        await asked(replace(rig.account, credential="sk-wrong-000000"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "raised"),
+    [
+        (Reply(200, emulated.HTML, "text/html"), Challenged),
+        (Reply(403, emulated.HTML, "text/html"), Challenged),
+        (Reply(200, b"<html>welcome</html>", "text/html"), UpstreamGarbled),
+        (Reply(200, b'{"error": {"code": "invalid_api_key"}}'), CredentialRejected),
+        (Reply(200, b"half of {"), UpstreamGarbled),
+        (Reply(404, b"<html>nginx</html>", "text/html"), UpstreamFailed),
+        (refusal(429, "insufficient_quota", "m"), QuotaExhausted),
+    ],
+)
+async def test_what_is_no_answer_says_what_is_wrong(rig: Rig, asked: Any, reply: Any, raised: type[Exception]) -> None:
+    rig.emulator.script(reply)
+    with pytest.raises(GatewayError) as caught:
+        await asked(rig.account)
+    assert type(caught.value) is raised
+
+
+async def test_nobody_there_is_no_fault_of_the_account(rig: Rig, asked: Any) -> None:
+    with pytest.raises(UpstreamUnreachable):
+        await asked(replace(rig.account, base_url=closed()))
+
+
+@pytest.mark.parametrize("listed", [b"[]", b'{"models": []}', b'{"data": [], "error": null}'])
+async def test_a_list_of_any_shape_is_good_enough_for_a_probe(rig: Rig, listed: bytes) -> None:
+    rig.emulator.script(Reply(200, listed))
     await rig.adapter.probe(rig.account)
+
+
+@pytest.mark.parametrize(("path", "amount"), [("key", 20.0), ("credits", 20.0)])
+async def test_a_balance_is_told_where_the_stanza_says_who_tells_it(rig: Rig, path: str, amount: float) -> None:
+    told = await rig.with_options(balance_path=path).balance(rig.account)
+    assert (told.amount, told.unit) == (amount, "credits")
+    assert rig.emulator.last.path == f"/v1/{path}"
+    assert rig.emulator.last.headers["authorization"] == f"Bearer {emulated.KEY}"
+
+
+async def test_a_key_without_a_limit_has_no_amount(rig: Rig) -> None:
+    rig.emulator.credits = None
+    assert await rig.with_options(balance_path="key").balance(rig.account) == Balance(None, "credits", {"usage": 5.0})
+
+
+async def test_without_a_path_no_balance_is_told_and_nobody_is_asked(rig: Rig) -> None:
+    with pytest.raises(GatewayError, match="cannot tell a balance") as caught:
+        await rig.adapter.balance(rig.account)
+    assert caught.value.code == "unsupported_operation"
+    assert rig.emulator.requests == []
+
+
+@pytest.mark.parametrize("path", ["/credits", "a//b", "../admin", "https://elsewhere.example/", "a?b", "a b", "a/"])
+def test_a_path_stays_under_the_base_url(path: str) -> None:
+    with pytest.raises(ValidationError):
+        CompatibleOptions(balance_path=path)
 
 
 # --- images ---
@@ -666,4 +880,13 @@ def test_a_model_is_adopted_by_its_name_or_by_what_is_asked_of_it() -> None:
 
 
 def test_it_can_do_what_it_has_methods_for() -> None:
-    assert OpenAICompatible.operations() == {"chat", "image", "speech", "embed", "transcribe", "models", "probe"}
+    assert OpenAICompatible.operations() == {
+        "chat",
+        "image",
+        "speech",
+        "embed",
+        "transcribe",
+        "models",
+        "probe",
+        "balance",
+    }

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.anyio
 
 def test_it_can_do_every_kind_of_work_without_a_credential():
     assert Sandbox.operations() >= {"chat", "image", "speech", "music", "embed", "transcribe"}
-    assert Sandbox.operations() >= {"submit", "poll", "cancel", "models", "probe"}
+    assert Sandbox.operations() >= {"submit", "poll", "cancel", "models", "probe", "balance"}
     assert Sandbox.stand_in
     assert not Sandbox.needs_credential
 

@@ -14,6 +14,8 @@ from PIL import Image
 from gateway import errors
 from gateway.sandbox.faults import KEYS
 from gateway.types import (
+    Account,
+    Balance,
     EmbeddingRequest,
     Finish,
     ImageRequest,
@@ -21,6 +23,7 @@ from gateway.types import (
     Job,
     JobUpdate,
     MusicRequest,
+    Paced,
     Size,
     SpeechRequest,
     TranscriptionRequest,
@@ -197,17 +200,17 @@ async def test_a_job_of_somebody_else_is_not_known():
 # --- faults ---
 
 
-def operations(upstream: Sandbox, line: str) -> dict[str, Any]:
+def operations(upstream: Sandbox, line: str, account: Account = ACCOUNT) -> dict[str, Any]:
     """Every way to ask for work, by kind, with a fault asked for."""
     told = hints(line)
     return {
-        "t2t": lambda: all_of(upstream.chat(asking(fault=line), ACCOUNT)),
-        "t2i": lambda: all_of(upstream.image(ImageRequest("m", "x", size=TINY, hints=told), ACCOUNT)),
-        "tts": lambda: all_of(upstream.speech(SpeechRequest("m", "x", hints=told), ACCOUNT)),
-        "t2m": lambda: all_of(upstream.music(MusicRequest("m", "x", seconds=1, hints=told), ACCOUNT)),
-        "t2v": lambda: upstream.submit(filming(line), ACCOUNT),
-        "embedding": lambda: upstream.embed(EmbeddingRequest("m", ("x",), hints=told), ACCOUNT),
-        "transcription": lambda: upstream.transcribe(TranscriptionRequest("m", b"", "x", "", hints=told), ACCOUNT),
+        "t2t": lambda: all_of(upstream.chat(asking(fault=line), account)),
+        "t2i": lambda: all_of(upstream.image(ImageRequest("m", "x", size=TINY, hints=told), account)),
+        "tts": lambda: all_of(upstream.speech(SpeechRequest("m", "x", hints=told), account)),
+        "t2m": lambda: all_of(upstream.music(MusicRequest("m", "x", seconds=1, hints=told), account)),
+        "t2v": lambda: upstream.submit(filming(line), account),
+        "embedding": lambda: upstream.embed(EmbeddingRequest("m", ("x",), hints=told), account),
+        "transcription": lambda: upstream.transcribe(TranscriptionRequest("m", b"", "x", "", hints=told), account),
     }
 
 
@@ -227,7 +230,30 @@ async def test_an_interruption_meets_every_kind_of_work(name: str):
 
 async def test_every_fault_there_is_has_been_tried_here():
     jobs = {"slow_job", "failed_job", "expired_job", "lost_job", "lost_create"}
-    assert {*REFUSALS, *INTERRUPTIONS, "silence", *jobs} == set(KEYS)
+    assert {*REFUSALS, *INTERRUPTIONS, "silence", "paced", *jobs} == set(KEYS)
+
+
+@pytest.mark.parametrize("kind", ["t2t", "t2i", "tts", "t2m"])
+async def test_a_paced_account_says_so_once_the_answer_has_begun(kind: str):
+    upstream = sandbox()
+    whole = await operations(upstream, "", ACCOUNT)[kind]()
+    told = await operations(upstream, "", faulty("paced;seconds=7"))[kind]()
+    assert told == [whole[0], Paced(7.0), *whole[1:]]
+
+
+@pytest.mark.parametrize("kind", ["t2v", "embedding"])
+async def test_a_paced_account_works_where_it_has_no_events(kind: str):
+    assert await operations(sandbox(), "", faulty("paced"))[kind]()
+
+
+async def test_a_pace_is_kept_to_its_kinds():
+    events = await all_of(sandbox().chat(asking(), faulty("paced;kinds=t2i")))
+    assert not [event for event in events if isinstance(event, Paced)]
+
+
+async def test_no_caller_paces_an_account_for_others():
+    events = await all_of(sandbox().chat(asking(fault="paced"), ACCOUNT))
+    assert events == await all_of(sandbox().chat(asking(), ACCOUNT))
 
 
 async def test_an_unknown_fault_lists_the_known_ones():
@@ -296,14 +322,33 @@ async def test_an_account_has_a_fault_of_its_own():
     with pytest.raises(errors.RateLimited):
         await all_of(upstream.chat(asking(fault="rate_limit"), rejected))
     job = await upstream.submit(filming(), ACCOUNT)
-    for work in (upstream.probe(rejected), upstream.models(rejected), upstream.poll(job, rejected)):
+    for ask in (upstream.probe, upstream.models, upstream.balance, lambda account: upstream.poll(job, account)):
         with pytest.raises(errors.CredentialRejected):
-            await work
+            await ask(rejected)
 
 
-@pytest.mark.parametrize("line", ["", "refused", "cut", "slow_job", "bad_key;kinds=t2v", "bad_key;account=z"])
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("challenge", errors.Challenged),
+        ("unreachable", errors.UpstreamUnreachable),
+        ("no_balance", errors.BalanceExhausted),
+    ],
+)
+async def test_a_probe_and_a_balance_say_what_is_wrong(line: str, kind: type[errors.GatewayError]):
+    for ask in (sandbox().probe, sandbox().balance):
+        with pytest.raises(kind):
+            await ask(faulty(line))
+
+
+async def test_there_is_no_end_to_what_costs_nothing():
+    assert await sandbox().balance(ACCOUNT) == Balance(None, "nothing")
+
+
+@pytest.mark.parametrize("line", ["", "refused", "cut", "paced", "slow_job", "bad_key;kinds=t2v", "bad_key;account=z"])
 async def test_a_probe_passes_unless_the_account_is_at_fault(line: str):
     await sandbox().probe(faulty(line) if line else ACCOUNT)
+    await sandbox().balance(faulty(line) if line else ACCOUNT)
 
 
 async def test_a_slow_job_takes_as_long_as_it_says():

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from gateway import errors
+from gateway.types import QuotaReset
 from gateway.upstreams import types
 from gateway.upstreams.qwen import Qwen, failures
-from tests.emulators.qwen import jwt
+from tests.emulators.qwen import Fault, jwt
 from tests.unit.upstreams.qwen.rig import A, House
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +62,33 @@ async def test_the_probe_reads_the_tokens_own_end_and_asks_for_nothing(house: Ho
         await house.qwen.probe(replace(house.account, credential=token))
     assert token not in str(caught.value)
     assert house.site.requests == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (Fault.html(), errors.Challenged),
+        (Fault.html(403), errors.Challenged),
+        (Fault.api("Unauthorized"), errors.CredentialRejected),
+        (Fault.throttled(), errors.RateLimited),
+        (Fault.raw(b"<html>504</html>", "text/html", 504), errors.UpstreamFailed),
+    ],
+)
+async def test_the_probe_says_what_is_wrong(house: House, fault: Fault, expected: type[errors.GatewayError]) -> None:
+    house.site.fail("chats", fault)
+    with pytest.raises(errors.GatewayError) as caught:
+        await house.qwen.probe(house.account)
+    assert type(caught.value) is expected
+    assert len(house.site.requests) == 1
+
+
+async def test_a_probe_of_nobody_blames_no_account(house: House) -> None:
+    with pytest.raises(errors.UpstreamUnreachable):
+        await house.qwen.probe(replace(house.account, base_url="http://127.0.0.1:1"))
+
+
+def test_its_quotas_come_back_at_midnight_in_utc() -> None:
+    assert Qwen.quota_reset == QuotaReset(0, "UTC")
 
 
 def test_a_token_that_says_nothing_of_its_end_is_tried() -> None:

@@ -26,6 +26,10 @@ FAULTS: list[tuple[Fault, type[errors.GatewayError]]] = [
     (Fault.api("Odd", "slow down", status=429), errors.RateLimited),
     (Fault.api("Odd", "slow down", actual=429), errors.RateLimited),
     (Fault.raw(b"slow down", "text/plain", 429), errors.RateLimited),
+    (Fault.raw(b"<html>413 Request Entity Too Large</html>", "text/html", 413), errors.TooLarge),
+    (Fault.api("Odd", "too large", actual=413), errors.TooLarge),
+    (Fault.api("Unauthorized", num=""), errors.CredentialRejected),
+    (Fault.api("", "", status=403), errors.CredentialRejected),
     (Fault.api("Bad_Request", "The field feature_config is wrong"), errors.AdapterContract),
     (Fault.api("Bad_Request", "Model not found"), errors.UpstreamRefusedParameter),
     (Fault.api("Bad_Request", "content is too long"), errors.UpstreamRefusedParameter),
@@ -80,13 +84,72 @@ async def test_failures_within_a_stream_count(
     no_secret_in(caught.value)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("told", "seconds"), [(4, 4 * 3600), ("2", 7200), (None, None), ("soon", None), (0, None)])
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        (4, 4 * 3600),
+        ("2", 7200),
+        (240, 240 * 3600),
+        (None, None),
+        ("soon", None),
+        (0, None),
+        (-3, None),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+        ([4], None),
+    ],
+)
 async def test_the_quota_rests_as_long_as_it_says_or_until_the_day_ends(house: House, told: Any, seconds: Any) -> None:
     house.site.fail("new", Fault.rate_limited(told))
     with pytest.raises(errors.QuotaExhausted) as caught:
         await house.say("hi")
     wait = caught.value.retry_after
     assert wait == pytest.approx(seconds if seconds else 86_400 - time.time() % 86_400, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "7.5"}, 7.5),
+        ({"retry-after-ms": "7500"}, 7.5),
+        ({"Retry-After": "-5"}, 1),
+        ({"Retry-After": "1e9"}, 86_400),
+        ({"Retry-After": "later"}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (Fault.throttled(), errors.RateLimited),
+        (Fault.raw(b"slow down", "text/plain", 429), errors.RateLimited),
+        (Fault.api("internal_error", status=503), errors.UpstreamFailed),
+    ],
+)
+async def test_a_header_that_says_when_to_come_back_is_heard(
+    house: House, fault: Fault, expected: type[errors.GatewayError], headers: dict[str, str], wait: float | None
+) -> None:
+    house.site.fail("completions", replace(fault, headers=headers))
+    with pytest.raises(expected) as caught:
+        await house.say("hi")
+    assert caught.value.retry_after == wait
+
+
+async def test_a_header_is_heard_with_a_failure_within_a_stream(house: House) -> None:
+    slow_down = Fault.in_stream("Throttled", "Allocated quota exceeded")
+    house.site.fail("completions", replace(slow_down, headers={"Retry-After": "7"}))
+    with pytest.raises(errors.RateLimited) as caught:
+        await house.say("hi")
+    assert caught.value.retry_after == 7
+
+
+async def test_a_quota_is_as_long_as_it_says_whatever_the_headers_say(house: House) -> None:
+    house.site.fail("completions", replace(Fault.rate_limited(4), status=429, headers={"Retry-After": "7"}))
+    with pytest.raises(errors.QuotaExhausted) as caught:
+        await house.say("hi")
+    assert caught.value.retry_after == 4 * 3600
 
 
 async def test_what_breaks_before_the_generation_was_asked_for_may_be_repeated(house: House) -> None:
