@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.state.base import Bus
+from gateway.state.slots import Slots
 
 
 def open_bus(url: str | None, namespace: str) -> Bus | None:
@@ -15,3 +16,12 @@ def open_bus(url: str | None, namespace: str) -> Bus | None:
     from gateway.state.redis import RedisBus  # not needed, and its memory not taken, without a URL
 
     return RedisBus(url, namespace)
+
+
+def open_slots(url: str | None, namespace: str) -> Slots | None:
+    """What keeps the limits of accounts over the processes of one `namespace`. As `open_bus`."""
+    if url is None:
+        return None
+    from gateway.state.redis_slots import RedisSlots
+
+    return RedisSlots(url, namespace)

@@ -8,23 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
-from gateway.errors import ConfigError
 from gateway.state.outbox import Outbox
+from gateway.state.redis_client import CONNECT_SECONDS, Standing, client_of, kept_up
 
-CONNECT_SECONDS = 2.0
 SEND_SECONDS = 2.0
 CLOSE_SECONDS = 0.5
 """How long a shutdown waits for the last topics to be sent."""
@@ -36,17 +28,13 @@ GONE_SECONDS = 5.0
 """No answer for so long: the connection is given up."""
 SETTLED_SECONDS = 1.0
 """A subscription counts only after this: what was published while there was none may just have been missed."""
-AGAIN_SECONDS = 0.1
-AGAIN_MAX_SECONDS = 2.0
-
-log = structlog.get_logger(__name__)
 
 
 class RedisBus:
     """A `Bus` over one Redis: a connection that is subscribed, and one that publishes."""
 
     def __init__(self, url: str, namespace: str) -> None:
-        self._client = _client(url)
+        self._client = client_of(url)
         self._channel = f"mediagate:{namespace}"
         self._name = secrets.token_hex(8)
         """Who says something, so that nobody hears itself."""
@@ -64,8 +52,8 @@ class RedisBus:
 
     async def run(self, heard: Callable[[str], None]) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(_kept_up(lambda: self._listen(heard), self._hearing), name="redis hearing")
-            group.create_task(_kept_up(self._tell, self._telling), name="redis telling")
+            group.create_task(kept_up(lambda: self._listen(heard), self._hearing), name="redis hearing")
+            group.create_task(kept_up(self._tell, self._telling), name="redis telling")
 
     async def close(self) -> None:
         with suppress(Exception):
@@ -156,64 +144,6 @@ class Pulse:
 
     def gone(self, now: float) -> bool:
         return self.waiting and now - self.asked_at >= GONE_SECONDS
-
-
-@dataclass(slots=True)
-class Standing:
-    """Tells the log once that something of Redis is away and once that it is back; how long to wait until then."""
-
-    doing: str
-    failures: int = 0
-
-    @property
-    def well(self) -> bool:
-        return self.failures == 0
-
-    def failed(self, error: Exception) -> None:
-        if self.well:
-            log.warning("redis away", doing=self.doing, error=type(error).__name__, detail=str(error)[:200])
-        self.failures += 1
-
-    def good(self) -> None:
-        if not self.well:
-            log.info("redis back", doing=self.doing, failures=self.failures)
-        self.failures = 0
-
-    @property
-    def pause(self) -> float:
-        """Longer each time, and not the same for all processes."""
-        longest = min(AGAIN_MAX_SECONDS, AGAIN_SECONDS * 2.0 ** min(self.failures, 16))
-        return longest * random.uniform(0.5, 1.0)
-
-
-async def _kept_up(work: Callable[[], Awaitable[None]], standing: Standing) -> None:
-    """Do it over and over; where it fails, after a pause."""
-    while True:
-        try:
-            await work()
-        except Exception as error:  # besides its own errors, those of sockets, TLS and a closed transport come through
-            standing.failed(error)
-            await asyncio.sleep(standing.pause)
-
-
-def _client(url: str) -> Redis:
-    """A client that tries nothing twice by itself: this file does, and says so. Raises ConfigError."""
-    try:
-        client = Redis.from_url(
-            url,
-            protocol=2,  # the other one needs a newer server and brings nothing here
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=None,  # this file times its own waits: the client's way of it can lose a cancellation
-        )
-        pool = client.connection_pool
-        _ = pool.connection_class(**pool.connection_kwargs)  # connects nothing: only this refuses unknown settings
-    except (ValueError, TypeError, RedisError):
-        # Without the cause, which may quote the URL and the password in it.
-        raise ConfigError(
-            "redis_url: cannot be used: look at its port and at what follows '?'; right is redis://127.0.0.1:6379/0"
-        ) from None
-    return client
 
 
 def _text(data: bytes | str) -> str:

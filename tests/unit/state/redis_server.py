@@ -16,6 +16,7 @@ import redis
 from redis.exceptions import RedisError
 
 from gateway.state.redis import RedisBus
+from gateway.state.redis_slots import RedisSlots
 
 REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
 """Each test gets a namespace of its own in it."""
@@ -98,6 +99,21 @@ async def running(bus: RedisBus, heard: Callable[[str], None] | None = None) -> 
         await asyncio.wait({task}, timeout=UP_SECONDS)
         assert task.cancelled()
         await bus.close()
+
+
+@asynccontextmanager
+async def keeping(slots: RedisSlots, *, connected: bool = True) -> AsyncIterator[RedisSlots]:
+    """Slots at work, and connected if so asked."""
+    task = asyncio.create_task(slots.run())
+    try:
+        if connected:
+            await until(lambda: slots.connected, UP_SECONDS)
+        yield slots
+    finally:
+        task.cancel()
+        await asyncio.wait({task}, timeout=UP_SECONDS)
+        assert task.cancelled()
+        await slots.close()
 
 
 async def until(condition: Callable[[], object], limit: float) -> float:

@@ -13,16 +13,8 @@ from structlog.testing import capture_logs
 from gateway.errors import ConfigError
 from gateway.state import open_bus
 from gateway.state.outbox import OUTBOX
-from gateway.state.redis import (
-    AGAIN_MAX_SECONDS,
-    ASK_SECONDS,
-    GONE_SECONDS,
-    LATE_SECONDS,
-    SETTLED_SECONDS,
-    Pulse,
-    RedisBus,
-    Standing,
-)
+from gateway.state.redis import ASK_SECONDS, GONE_SECONDS, LATE_SECONDS, SETTLED_SECONDS, Pulse, RedisBus
+from gateway.state.redis_client import AGAIN_MAX_SECONDS, Standing
 from tests.unit.state.redis_server import namespace, own_redis, running, shared_redis, until
 
 pytestmark = pytest.mark.anyio
