@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,31 +18,39 @@ import structlog
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from gateway.access.keys import Keyring, KeySpec
-from gateway.accounts import roster
+from gateway.access.sealing import Sealer
+from gateway.accounts.book import Book
+from gateway.accounts.journal import TOPIC as STANDING
+from gateway.accounts.journal import DatabaseJournal
+from gateway.accounts.lookout import Lookout
 from gateway.accounts.pool import Pool
-from gateway.accounts.roster import Configured
+from gateway.accounts.roster import TOPIC as ACCOUNTS
+from gateway.accounts.roster import Configured, Roster
 from gateway.assets.ingest import Ingest
 from gateway.assets.inputs import Inputs
+from gateway.background import begun, ended
 from gateway.catalog.models import Catalog, Source, stanza_card
-from gateway.config import Config, KeyConfig, load
+from gateway.config import Config, load
 from gateway.conversations import Conversations
 from gateway.db.engine import Database
 from gateway.db.migrate import migrate
 from gateway.db.tables import settings
 from gateway.drain import Drain
-from gateway.errors import DatabaseUnavailable, NotFound, StorageUnavailable
+from gateway.errors import NotFound
 from gateway.http import Outbound, Timeouts
 from gateway.links import Links
 from gateway.logs import configure
 from gateway.relay import Relay
+from gateway.reload import Reload, keyring_of
 from gateway.routes import router
 from gateway.routes.files import TICKET_SECONDS
 from gateway.routes.front import Front
 from gateway.routes.house import House
 from gateway.routes.task_resource import resource
 from gateway.routes.visits import Visits
-from gateway.state import open_bus
+from gateway.state import open_bus, open_slots
+from gateway.state.base import Bus
+from gateway.state.slots import Slots
 from gateway.storage import Storage
 from gateway.tasks.notices import Notices
 from gateway.tasks.outbox import Outbox
@@ -51,15 +59,10 @@ from gateway.tasks.sending import Render
 from gateway.tasks.store import Store
 from gateway.tasks.tasks import Tasks
 from gateway.tasks.webhooks import Webhooks
-from gateway.types import Webhook
 from gateway.usage import Meter
 
 RESULT_MAX = 512 * 1024 * 1024
 """Bytes one result of an upstream may have."""
-SWEEP_SECONDS = 300.0
-BEGIN_AGAIN_SECONDS = 1.0
-SETTLE_SECONDS = 2.0
-"""How long a shutdown waits for what is being made, at least; as long as for live requests, if that is longer."""
 LINK_SECRET = "link_secret"  # noqa: S105 - the name of a row
 
 log = structlog.get_logger(__name__)
@@ -74,6 +77,7 @@ def create_app(config: Config, env: Mapping[str, str], *, drain: Drain | None = 
     async def lifespan(_app: object) -> AsyncGenerator[None]:
         async with opened(config, env, drain, insecure=insecure) as house:
             front.house = house
+            front.reload = Reload(house, partial(load, env, Path.cwd())).ask
             if config.tasks.background:
                 front.visits = None
                 yield
@@ -107,63 +111,148 @@ async def opened(
         http = Outbound(Timeouts(**config.timeouts.model_dump()))
         await http.start()
         stack.push_async_callback(http.close)
-        secret = await _secret(config, database)
-        found = roster.read(config, env, http)
-        house = _wire(config, drain, database, http, secret, found)
+        ground = await _ground(config, env, database, http)
+        house = _wire(config, drain, ground)
+        ground.roster.changed = partial(_follow, house)
         if database.url.get_backend_name() == "sqlite":
             await house.tasks.store.free_holds()
             await house.webhooks.outbox.free_holds()
-        stack.push_async_callback(_last_flush, house.meter)
-        if house.bus is not None:
-            stack.push_async_callback(house.bus.close)
+        stack.push_async_callback(_last_flush, house)
+        for shared in (house.bus, house.slots):
+            if shared is not None:
+                stack.push_async_callback(shared.close)
         house.insecure = insecure
-        stack.push_async_callback(_ended, house, _begun(house) if config.tasks.background else [])
+        stack.push_async_callback(ended, house, begun(house) if config.tasks.background else [])
         yield house
 
 
-def _wire(
-    config: Config, drain: Drain, database: Database, http: Outbound, secret: bytes, found: list[Configured]
-) -> House:
-    storage = Storage.open(config.storage.url)
-    links = Links([_derived(secret, "links")], config.storage.link_ttl)
-    inputs = Inputs(storage, links, http, database)
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the other rooms stand on."""
+
+    database: Database
+    http: Outbound
+    signing: Sequence[bytes]
+    """Secrets; the first one signs, all are believed."""
+    bus: Bus | None
+    slots: Slots | None
+    journal: DatabaseJournal
+    book: Book
+    roster: Roster
+
+
+async def _ground(config: Config, env: Mapping[str, str], database: Database, http: Outbound) -> Ground:
+    """The rooms below, and who there is. Raises ConfigError, DatabaseUnavailable."""
+    signing = await _secrets(config, database)
     told = config.redis_url if config.tasks.background else None  # nobody would listen, nor send
-    bus = open_bus(told, _derived(secret, "bus").hex()[:16])
+    namespace = _derived(signing[0], "bus").hex()[:16]
+    bus, slots = open_bus(told, namespace), open_slots(told, namespace)
+    previous = [key.get_secret_value() for key in config.previous_master_keys]
+    book = Book(database, Sealer(config.master_key.get_secret_value() if config.master_key else None, previous))
+    await book.reseal()
+    journal = DatabaseJournal(database, bus, lambda account_id, facts: roster.learn(account_id, facts))
+
+    def pool(one: Configured) -> Pool:
+        name, wall = one.upstream.name, database.now
+        return Pool(name, one.accounts, rules=one.rules, wall=wall, slots=slots, journal=journal)
+
+    roster = Roster(config, env, http, pool, book, *([bus.publish] if bus else []))
+    roster.remember = journal.load
+    await roster.load(tell=False)
+    return Ground(database, http, signing, bus, slots, journal, book, roster)
+
+
+def _wire(config: Config, drain: Drain, ground: Ground) -> House:
+    database, http, roster, bus = ground.database, ground.http, ground.roster, ground.bus
+    storage = Storage.open(config.storage.url)
+    links = Links([_derived(secret, "links") for secret in ground.signing], config.storage.link_ttl)
+    inputs = Inputs(storage, links, http, database)
     ingest = Ingest(storage, http, database, limit=RESULT_MAX)
     meter = Meter(database)
-    upstreams = {one.upstream.name: one.upstream for one in found}
-    pools = {one.upstream.name: Pool(one.upstream.name, one.accounts) for one in found}
-    relay = Relay(upstreams, pools, inputs, ingest, meter, http.timeouts)
+    slot_wait = config.pool.slot_wait
+    relay = Relay(roster.upstreams, roster.pools, inputs, ingest, meter, http.timeouts, slot_wait=slot_wait)
     store = Store(database)
     shared = database.url.get_backend_name() != "sqlite"
     notices = Notices(bus, store.versions if shared else None)
+    lookout = Lookout(roster, database, bus) if shared else None
+    notices.hear = _hearing(notices, ground.journal, lookout)
     poller = Poller(store, relay, ingest, interval=config.tasks.poll_interval, notices=notices)
     render = _rendering(store, links, config.server.public_url or "")
     webhooks = Webhooks(
-        Outbox(database), http, database, _derived(secret, "webhooks"), render, config.webhooks.trusted_origins
+        Outbox(database),
+        http,
+        database,
+        _derived(ground.signing[0], "webhooks"),
+        render,
+        config.webhooks.trusted_origins,
     )
     poller.recorder.announced = webhooks.wake
+    models = config.models
     return House(
         config=config,
         drain=drain,
-        keyring=Keyring(_key(key) for key in config.access.keys),
+        keyring=keyring_of(config.access),
+        roster=roster,
+        book=ground.book,
+        journal=ground.journal,
         http=http,
         database=database,
         storage=storage,
         links=links,
-        tickets=Links([_derived(secret, "tickets")], TICKET_SECONDS),
+        tickets=Links([_derived(secret, "tickets") for secret in ground.signing], TICKET_SECONDS),
         inputs=inputs,
-        catalog=_catalog(config, found),
+        catalog=Catalog(_sources(roster), models.aliases, models.fallbacks, models.defaults),
         relay=relay,
         tasks=Tasks(store, poller, relay, inputs, deadline=config.tasks.deadline, background=config.tasks.background),
         webhooks=webhooks,
         bus=bus,
+        slots=ground.slots,
+        lookout=lookout,
         conversations=Conversations(database),
         meter=meter,
-        hints=tuple({header for one in found for header in one.upstream.reads_headers}),
+        hints=_hints(roster),
         started=time.time(),
-        sandbox=all(one.upstream.stand_in for one in found),
+        sandbox=roster.stand_in,
     )
+
+
+def _follow(house: House) -> None:
+    """Others are there, or other models: what goes by them."""
+    roster, models = house.roster, house.roster.config.models
+    house.catalog.renew(_sources(roster), models.aliases, models.fallbacks, models.defaults)
+    house.relay.slot_wait = roster.config.pool.slot_wait
+    house.hints = _hints(roster)
+    house.sandbox = roster.stand_in
+
+
+def _sources(roster: Roster) -> list[Source]:
+    return [
+        Source(
+            upstream=one.upstream,
+            accounts=[account for account in one.accounts if account.enabled],
+            named=[stanza_card(model.id, model.kinds, one.upstream, model.name or "") for model in one.stanza.models],
+        )
+        for one in roster.found
+    ]
+
+
+def _hints(roster: Roster) -> tuple[str, ...]:
+    return tuple({header for one in roster.found for header in one.upstream.reads_headers})
+
+
+def _hearing(notices: Notices, journal: DatabaseJournal, lookout: Lookout | None) -> Callable[[str], None]:
+    """What gets the topics of other processes: each goes to those whom it is about."""
+
+    def heard(topic: str) -> None:
+        if topic == ACCOUNTS:
+            if lookout is not None:
+                lookout.heard()
+        elif topic.startswith(STANDING):
+            journal.heard(topic)
+        else:
+            notices.wake(topic)
+
+    return heard
 
 
 def _rendering(store: Store, links: Links, base: str) -> Render:
@@ -179,75 +268,20 @@ def _rendering(store: Store, links: Links, base: str) -> Render:
     return render
 
 
-def _key(key: KeyConfig) -> KeySpec:
-    webhook = Webhook(key.webhook_url, key.webhook_events) if key.webhook_url else None
-    return KeySpec.of(key.name, key.key.get_secret_value(), key.role, webhook)
+async def _last_flush(house: House) -> None:
+    for flush in (house.meter.flush, house.journal.flush):
+        with suppress(Exception):
+            await flush()
 
 
-def _catalog(config: Config, found: list[Configured]) -> Catalog:
-    sources = [
-        Source(
-            upstream=one.upstream,
-            accounts=one.accounts,
-            named=[stanza_card(model.id, model.kinds, one.upstream, model.name or "") for model in one.stanza.models],
-        )
-        for one in found
-    ]
-    models = config.models
-    return Catalog(sources, models.aliases, models.fallbacks, models.defaults)
+async def _secrets(config: Config, database: Database) -> list[bytes]:
+    """What signs links, and what once did and still is believed: from the master keys, else made once and kept with
+    the data."""
+    newest = config.master_key.get_secret_value().encode() if config.master_key else await _kept_secret(database)
+    return [newest, *(key.get_secret_value().encode() for key in config.previous_master_keys)]
 
 
-def _begun(house: House) -> list[asyncio.Task[None]]:
-    """The background work of a process, each under its name."""
-    work: dict[str, Callable[[], Awaitable[None]]] = {
-        "poller": house.tasks.poller.run,
-        "notices": house.tasks.poller.notices.run,
-        "webhooks": house.webhooks.run,
-        "sweeper": partial(_swept, house),
-        "usage writer": house.meter.run,
-        "model lists": house.catalog.keep_fresh,
-    }
-    return [asyncio.create_task(_kept_up(name, run), name=name) for name, run in work.items()]
-
-
-async def _ended(house: House, running: list[asyncio.Task[None]]) -> None:
-    limit = max(SETTLE_SECONDS, house.drain.left(house.config.server.drain_seconds))
-    await asyncio.gather(house.tasks.poller.settle(limit), house.webhooks.settle(SETTLE_SECONDS))
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    with suppress(DatabaseUnavailable):
-        await house.tasks.store.let_go()
-
-
-async def _kept_up(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """Work that must not end before the process does: what fails is told and begins again."""
-    while True:
-        try:
-            await run()
-        except Exception:
-            log.exception("background work failed", work=name)
-        await asyncio.sleep(BEGIN_AGAIN_SECONDS)
-
-
-async def _swept(house: House) -> None:
-    """Remove what is remembered of requests and deliveries once its time is over, and what a crash left in storage."""
-    while True:
-        await asyncio.sleep(SWEEP_SECONDS)
-        for sweep in (house.idempotency.sweep, house.webhooks.outbox.sweep, house.storage.sweep):
-            with suppress(DatabaseUnavailable, StorageUnavailable):
-                await sweep()
-
-
-async def _last_flush(meter: Meter) -> None:
-    with suppress(Exception):
-        await meter.flush()
-
-
-async def _secret(config: Config, database: Database) -> bytes:
-    """What signs links: from the master key where there is one, else made once and kept with the data."""
-    if config.master_key is not None:
-        return config.master_key.get_secret_value().encode()
+async def _kept_secret(database: Database) -> bytes:
     query = select(settings.c.value).where(settings.c.key == LINK_SECRET)
     async with database.read() as connection:
         known = (await connection.execute(query)).scalar()

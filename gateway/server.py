@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -55,12 +55,14 @@ def serve(
     keep_alive: int = KEEP_ALIVE_SECONDS,
     trusted_proxies: Sequence[str] = (),
     on_ready: Callable[[str, int], None] = lambda _host, _port: None,
+    on_hangup: Callable[[], None] = lambda: None,
 ) -> int:
     """Serve `app` until a signal ends it, and return the exit code of the process. Call it in the main thread.
 
     Seconds: `grace` for requests alive when the signal comes, `pre_stop` between the signal and closing the port, so
     that load balancers look away first, `keep_alive` for idle connections. `X-Forwarded-*` is believed only from
     `trusted_proxies` (addresses or networks). `on_ready(host, port)` is told the real address once it is open.
+    `on_hangup()` is called on the event loop for a SIGHUP; one that comes earlier waits until the port is open.
     """
     try:
         sockets = _bind(host, port)
@@ -81,7 +83,7 @@ def serve(
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),
     )
-    server = Server(config, drain=drain, grace=grace, pre_stop=pre_stop, on_ready=on_ready)
+    server = Server(config, drain=drain, grace=grace, pre_stop=pre_stop, on_ready=on_ready, on_hangup=on_hangup)
     with server.signals(), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         try:
             runner.run(server.serve(sockets))
@@ -166,6 +168,7 @@ class Server(uvicorn.Server):
     requests get `grace` seconds, the rest is cancelled, the application closes, exit code 0.
     A second one, or any before the server listens: everything is cancelled, the process is gone within two seconds.
     A third: it is gone.
+    SIGHUP ends nothing, unless the terminal that it was started from was closed.
     """
 
     def __init__(
@@ -176,10 +179,15 @@ class Server(uvicorn.Server):
         grace: float,
         pre_stop: float,
         on_ready: Callable[[str, int], None],
+        on_hangup: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self.exit_code = 0
-        self._drain, self._grace, self._pre_stop, self._on_ready = drain, grace, pre_stop, on_ready
+        self._drain, self._grace, self._pre_stop = drain, grace, pre_stop
+        self._on_ready, self._on_hangup = on_ready, on_hangup
+        self._ready = self._hung_up = False
+        self._terminal = False
+        """Whether closing a terminal is to end it: it was started from one, and not by `nohup`."""
         self._main: asyncio.Task[object] | None = None
         self._abandoned = False
 
@@ -196,6 +204,9 @@ class Server(uvicorn.Server):
         gc.set_threshold(*GC_THRESHOLDS)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         self._on_ready(host, port)
+        self._ready = True
+        if self._hung_up:
+            self._on_hangup()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._drain.begin()
@@ -224,7 +235,11 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
         """Handle the stopping signals until the loop is closed, and never raise them again as uvicorn does."""
-        before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        before: dict[int, Any] = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        if sys.platform != "win32":
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self.handle_hangup)
+            self._terminal = before[signal.SIGHUP] is not signal.SIG_IGN and _has_terminal()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         try:
             yield
         finally:
@@ -237,6 +252,16 @@ class Server(uvicorn.Server):
         self._drain.begin()
         if again or not self.started:
             self._abandon(128 + sig if again else 0)
+
+    def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
+        if self._terminal and not _has_terminal():
+            if not self.should_exit:  # a shell that goes may tell it once more
+                self.handle_exit(sig, frame)
+            return
+        if not self._ready:
+            self._hung_up = True
+        elif self._main is not None and not self._main.done():
+            self._main.get_loop().call_soon_threadsafe(self._on_hangup)
 
     def _abandon(self, code: int) -> None:
         if self._abandoned:
@@ -254,6 +279,15 @@ class Server(uvicorn.Server):
     def _leave_within(self, seconds: float) -> None:
         """End the process whatever still runs then: a task deaf to cancellation, a thread nobody can stop."""
         _alarm(seconds, self.exit_code)
+
+
+def _has_terminal() -> bool:
+    """Whether the process still has a terminal that could send it signals."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 if sys.platform == "win32":

@@ -37,26 +37,34 @@ class KeySpec:
     secret_sha256: bytes = field(repr=False)
     role: Role = "developer"
     webhook: Webhook | None = None
+    account_tags: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, name: str, key: str, role: Role = "developer", webhook: Webhook | None = None) -> Self:
+    def of(
+        cls,
+        name: str,
+        key: str,
+        role: Role = "developer",
+        webhook: Webhook | None = None,
+        account_tags: Iterable[str] = (),
+    ) -> Self:
         """From the key itself. Raises ConfigError for a key that no header could ever carry."""
         secret = key.encode()
         if not secret or len(secret) > LONGEST_KEY or not key.isprintable() or " " in key:
             raise ConfigError(
                 f"API key {name!r}: must be 1 to {LONGEST_KEY} bytes without spaces or control characters"
             )
-        return cls(name, hashlib.sha256(secret).digest(), role, webhook)
+        return cls(name, hashlib.sha256(secret).digest(), role, webhook, frozenset(account_tags))
 
     @property
     def principal(self) -> Principal:
         """Its id stays the same over restarts and renamings, and tells nothing about the key."""
         owner = hashlib.sha256(b"mediagate principal\0" + self.secret_sha256).hexdigest()[:16]
-        return Principal(owner, self.name, self.role, self.webhook)
+        return Principal(owner, self.name, self.role, self.webhook, self.account_tags)
 
 
 class Keyring:
-    """The keys that are let in."""
+    """The keys that are let in. It never changes: other keys make another one, which knows nothing of these."""
 
     __slots__ = ("_known", "_remembered")
 

@@ -1,102 +1,197 @@
-"""Who there is: upstreams and their accounts, from the stanzas of the config and from the environment.
+"""Who there is, live: the upstreams and pools that serve now, changed in place while they serve.
 
-No provider is named here: each says itself which variables make an account of it, and which stands in while nobody
-else is configured.
+A change is whole or not at all. Everything is read and made first, and what is wrong there leaves all as it was; then
+it is put in the place of what was in one go, with nothing else happening in between. Requests under way keep the
+upstream and the account that they have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final
 
-from pydantic import SecretStr
+import structlog
+from pydantic import ValidationError
 
+from gateway.accounts import stanzas
+from gateway.accounts.book import Book, Entry
+from gateway.accounts.facts import Fact
+from gateway.accounts.pool import Pool, PoolRules
+from gateway.accounts.stanzas import Configured, Part, read
 from gateway.config import AccountConfig, Config, UpstreamConfig, read_options
-from gateway.errors import ConfigError
+from gateway.config.problems import config_error, sentences
+from gateway.errors import ConfigError, DatabaseUnavailable
 from gateway.http import Outbound
 from gateway.types import Account
-from gateway.upstreams import types
 from gateway.upstreams.base import Upstream
 
+__all__ = ["TOPIC", "Configured", "Roster", "read"]
 
-@dataclass(frozen=True, slots=True)
-class Configured:
-    """An upstream with what its stanza says of it."""
+TOPIC: Final = "accounts"
+"""What processes tell each other when the accounts of the database have changed."""
 
-    upstream: Upstream
-    stanza: UpstreamConfig
-    accounts: tuple[Account, ...]
+log = structlog.get_logger(__name__)
 
 
-def read(config: Config, env: Mapping[str, str], http: Outbound) -> list[Configured]:
-    """Every upstream, best first; the stand-in is always among them. Raises ConfigError naming the key's path."""
-    stanzas = [(f"upstreams[{index}]", stanza) for index, stanza in enumerate(config.upstreams)]
-    stanzas += [("environment", stanza) for stanza in _from_environment(config.upstreams, env)]
-    stanzas += [("built in", stanza) for stanza in _stand_ins([stanza for _, stanza in stanzas])]
-    found = [_configured(path, stanza, env, http) for path, stanza in stanzas]
-    return sorted(found, key=lambda one: (one.upstream.stand_in, -one.stanza.priority))
+class Roster:
+    """`upstreams` and `pools` by name. Who holds them sees every change.
+
+    One that is gone stays a while, without accounts: work that was begun there finds nobody, and says so.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        env: Mapping[str, str],
+        http: Outbound,
+        make_pool: Callable[[Configured], Pool],
+        book: Book | None = None,
+        publish: Callable[[str], None] = lambda _topic: None,
+    ) -> None:
+        """Nothing is there before `load`. `publish` tells the other processes."""
+        self.config = config
+        self.upstreams: dict[str, Upstream] = {}
+        self.pools: dict[str, Pool] = {}
+        self.found: tuple[Configured, ...] = ()
+        """Those that are configured now, best first."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called with every change, as a part of it."""
+        self.remember: Callable[[], Awaitable[None]] = _nothing
+        """Has `learn` called with what is known against accounts. Raises DatabaseUnavailable."""
+        self._env = env
+        self._http = http
+        self._make_pool = make_pool
+        self._book = book
+        self._publish = publish
+        self._accounts: dict[str, Account] = {}
+        self._turn = asyncio.Lock()
+        self._shadowed: frozenset[str] = frozenset()
+        """Accounts of the database that go by a name which a stanza has."""
+        self._bare: frozenset[str] = frozenset()
+        """Upstreams without accounts."""
+        self._new = False
+        """Whether there are accounts that nothing was learnt of."""
+
+    async def load(self, *, tell: bool = True) -> None:
+        """Go by what the database holds now, and tell other processes to. Raises ConfigError, DatabaseUnavailable."""
+        async with self._turn:
+            self._apply(self.config, await self._entries())
+        if tell:
+            self._publish(TOPIC)
+        await self.recall()
+
+    async def reload(self, config: Config) -> None:
+        """Go by another config; `recall` is to follow. Raises ConfigError, DatabaseUnavailable; then all is as it was.
+
+        Between the change and the return nothing else happens.
+        """
+        async with self._turn:
+            self._apply(config, await self._entries())
+
+    async def recall(self) -> None:
+        """Learn what is known against accounts that are new here: they may have been here before, or be elsewhere."""
+        if not self._new:
+            return
+        self._new = False
+        try:
+            await self.remember()
+        except BaseException as error:
+            self._new = True
+            if not isinstance(error, DatabaseUnavailable):
+                raise
+            log.warning("what is known against new accounts is not known yet", code=error.code)
+
+    def learn(self, account_id: str, facts: Sequence[Fact]) -> None:
+        """All that is known against an account, which may be one that is no more."""
+        if (pool := self.pools.get(account_id.partition("/")[0])) is not None:
+            pool.learn(account_id, facts)
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether nobody is configured, so that the stand-in answers every name."""
+        return all(one.upstream.stand_in for one in self.found)
+
+    def account(self, upstream: str, name: str) -> Account | None:
+        return self._accounts.get(f"{upstream}/{name}")
+
+    def check(
+        self, upstream: str, type_name: str | None, given: AccountConfig, *, base_url: str | None = None
+    ) -> Account:
+        """The account that `given` would be in the database. Raises ConfigError that names the key which forbids it.
+
+        `type_name` and `base_url` are of the upstream, where the account brings it with it.
+        """
+        stanza = next((one.stanza for one in self.found if one.stanza.name == upstream), None)
+        if stanza is None:
+            stanza = _new_stanza(upstream, type_name, base_url)
+        elif type_name not in (None, stanza.type):
+            raise ConfigError(f"type: the upstream {upstream!r} is of type {stanza.type}, not {type_name}")
+        kind = stanzas.kind_of(stanza.type, "")
+        read_options(stanza, kind.options_model, "")
+        known = self.account(upstream, given.name)
+        if known is not None and known.source != "database":
+            raise ConfigError(f"name: {known.id!r} is an account of the {known.source}; change it there")
+        return stanzas.account("", Part("", "database", stanza), kind, given)
+
+    # --- inside ---
+
+    async def _entries(self) -> Sequence[Entry] | None:
+        return None if self._book is None else await self._book.all()
+
+    def _apply(self, config: Config, entries: Sequence[Entry] | None) -> None:
+        before = {one.stanza.name: one for one in self.found}
+        found = {one.stanza.name: one for one in read(config, self._env, self._http, entries, before)}
+        made = {name: self._make_pool(one) for name, one in found.items() if name not in self.pools}
+        # Nothing fails from here on.
+        self._forget(self.pools.keys() - before.keys() - found.keys())
+        for name, pool in self.pools.items():
+            one = found.get(name)
+            pool.rebind(one.accounts if one else (), one.rules if one else PoolRules())
+        self.pools.update(made)
+        self.upstreams.update({name: one.upstream for name, one in found.items()})
+        self.config, self.found = config, tuple(found.values())
+        accounts = {account.id: account for one in self.found for account in one.accounts}
+        self._new = self._new or not accounts.keys() <= self._accounts.keys()
+        self._accounts = accounts
+        self._warn(entries or ())
+        self.changed()
+
+    def _forget(self, gone: Iterable[str]) -> None:
+        """Those that were gone at the last change, and have nothing more to do."""
+        for name in gone:
+            if not self.pools[name].in_flight and not self.pools[name].waiting:
+                del self.pools[name], self.upstreams[name]
+
+    def _warn(self, entries: Sequence[Entry]) -> None:
+        """Of what an operator may not have meant, once."""
+        others = {account.id for account in self._accounts.values() if account.source != "database"}
+        shadowed = frozenset(entry.id for entry in entries if entry.id in others)
+        bare = frozenset(one.stanza.name for one in self.found if not one.accounts)
+        if shadowed - self._shadowed:
+            log.warning(
+                "accounts of the database not used: the config or the environment has others of their names",
+                accounts=sorted(shadowed),
+            )
+        if bare - self._bare:
+            log.warning(
+                "upstreams without accounts: name one in the config, or add one while the gateway runs",
+                upstreams=sorted(bare),
+            )
+        self._shadowed, self._bare = shadowed, bare
 
 
-def _from_environment(stanzas: Sequence[UpstreamConfig], env: Mapping[str, str]) -> Iterable[UpstreamConfig]:
-    """Upstreams made by variables alone. A stanza of the same name or type has the word instead."""
-    taken = {stanza.name for stanza in stanzas} | {stanza.type for stanza in stanzas if not stanza.base_url}
-    for name, kind in sorted(types().items()):
-        credentials = _credentials(kind, env)
-        if not credentials or (kind.env_name or name) in taken or name in taken:
-            continue
-        accounts = tuple(
-            AccountConfig(name=f"env-{number}", api_key=SecretStr(credential))
-            for number, credential in enumerate(credentials, 1)
-        )
-        base_url = env.get(kind.env_base_url, "").strip() if kind.env_base_url else ""
-        yield UpstreamConfig(name=kind.env_name or name, type=name, base_url=base_url or None, accounts=accounts)
+async def _nothing() -> None:
+    pass
 
 
-def _credentials(kind: type[Upstream], env: Mapping[str, str]) -> list[str]:
-    found: dict[str, None] = {}
-    for variable in kind.env_credentials:
-        for part in env.get(variable, "").split(",") if variable.endswith("S") else [env.get(variable, "")]:
-            if part.strip():
-                found[part.strip()] = None
-    return list(found)
-
-
-def _stand_ins(stanzas: Sequence[UpstreamConfig]) -> Iterable[UpstreamConfig]:
-    present = {stanza.type for stanza in stanzas}
-    for name, kind in types().items():
-        if kind.stand_in and name not in present:
-            yield UpstreamConfig(name=name, type=name)
-
-
-def _configured(path: str, stanza: UpstreamConfig, env: Mapping[str, str], http: Outbound) -> Configured:
-    kind = types().get(stanza.type)
-    if kind is None:
-        raise ConfigError(f"{path}.type: must be one of {', '.join(sorted(types()))} (got {stanza.type!r})")
-    options = read_options(stanza, kind.options_model, path)
-    given = stanza.accounts or (() if kind.needs_credential else (AccountConfig(name="default"),))
-    if not given:
-        raise ConfigError(f"{path}.accounts: must hold at least one account")
-    accounts = tuple(
-        _account(f"{path}.accounts[{index}]", kind, stanza, account) for index, account in enumerate(given)
-    )
-    return Configured(kind(stanza.name, options, http), stanza, accounts)
-
-
-def _account(path: str, kind: type[Upstream], stanza: UpstreamConfig, given: AccountConfig) -> Account:
-    if given.api_key is None and kind.needs_credential:
-        raise ConfigError(f"{path}.api_key: is required for an upstream of type {stanza.type}")
-    return Account(
-        id=f"{stanza.name}/{given.name}",
-        name=given.name,
-        upstream=stanza.name,
-        credential=given.api_key.get_secret_value() if given.api_key else "",
-        base_url=(given.base_url or stanza.base_url or kind.base_url).rstrip("/"),
-        proxy=given.proxy,
-        weight=given.weight,
-        max_concurrency=given.max_concurrency or kind.max_concurrency,
-        requests_per_minute=given.requests_per_minute,
-        daily_quota=dict(given.daily_quota),
-        not_models=frozenset(given.not_models),
-        enabled=given.enabled,
-        options=read_options(given, kind.account_options_model, path),
-    )
+def _new_stanza(name: str, type_name: str | None, base_url: str | None) -> UpstreamConfig:
+    """Of an upstream that an account would bring with it."""
+    entry = Entry(name, AccountConfig.model_construct(), type_name, base_url)
+    try:
+        return UpstreamConfig(name=name, type=stanzas.own_stanza(entry).type, base_url=base_url)
+    except ValidationError as error:
+        problems = sentences(error, UpstreamConfig)
+        raise config_error(
+            [(("upstream",) if where == ("name",) else where, text) for where, text in problems]
+        ) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -57,6 +58,27 @@ class Catalog:
         self._live: dict[str, dict[str, ModelCard]] = {}
         self._resolved: dict[tuple[str, Kind | None, bool, bool], Resolved] = {}
         self._stand_in = all(source.upstream.stand_in for source in self.sources)
+        self._unlisted: set[str] = set()
+        """Upstreams whose lists are to be asked for at once."""
+        self._news = asyncio.Event()
+
+    def renew(
+        self,
+        sources: Sequence[Source],
+        aliases: Mapping[str, str],
+        fallbacks: Mapping[str, Sequence[str]],
+        defaults: Mapping[Kind, str],
+    ) -> None:
+        """Go by other sources and names from now on. Of an upstream that stayed the same its list stays known."""
+        before = {source.upstream.name: source for source in self.sources}
+        self.sources, self.aliases, self.fallbacks, self.defaults = sources, aliases, fallbacks, defaults
+        self._stand_in = all(source.upstream.stand_in for source in sources)
+        same = {source.upstream.name for source in sources if _is_of(source, before.get(source.upstream.name))}
+        self._live = {name: cards for name, cards in self._live.items() if name in same}
+        self._unlisted |= {source.upstream.name for source in sources if source != before.get(source.upstream.name)}
+        self._resolved.clear()
+        if self._unlisted:
+            self._news.set()
 
     # --- choosing ---
 
@@ -186,10 +208,21 @@ class Catalog:
     # --- the live lists ---
 
     async def keep_fresh(self) -> None:
-        """Ask every upstream that can tell for its list, again and again. Runs until cancelled."""
+        """Ask every upstream that can tell for its list, again and again; one that is new at once. Runs until
+        cancelled."""
+        clock = asyncio.get_running_loop().time
+        due = clock()
         while True:
-            await asyncio.gather(*(self.refresh(source) for source in self.sources))
-            await asyncio.sleep(LIST_SECONDS)
+            everyone = clock() >= due
+            if everyone:
+                due = clock() + LIST_SECONDS
+            self._news.clear()
+            wanted, self._unlisted = self._unlisted, set()
+            asked = [source for source in self.sources if everyone or source.upstream.name in wanted]
+            await asyncio.gather(*(self.refresh(source) for source in asked))
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._news.wait()
 
     async def refresh(self, source: Source) -> None:
         """Learn one upstream's list; a failure leaves what was known."""
@@ -202,7 +235,7 @@ class Catalog:
             except GatewayError as error:
                 log.warning("model list failed", upstream=upstream.name, account=account.name, code=error.code)
                 continue
-            if cards:
+            if cards and any(_is_of(current, source) for current in self.sources):
                 self._live[upstream.name] = {card.id: card for card in cards}
                 self._resolved.clear()
             return
@@ -214,6 +247,11 @@ def stanza_card(model: str, kinds: Sequence[Kind], upstream: Upstream, name: str
     can = frozenset(kind for kind in KINDS if OPERATION_OF[kind] in upstream.operations())
     card = known or ModelCard(id=model, kinds=can, created=int(time.time()))
     return replace(card, id=model, kinds=frozenset(kinds) or card.kinds, name=name or card.name)
+
+
+def _is_of(source: Source, other: Source | None) -> bool:
+    """Whether two sources are of one upstream, whatever accounts it has."""
+    return other is not None and source.upstream is other.upstream
 
 
 def _kind_of(card: ModelCard, inputs: bool) -> Kind:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -26,6 +27,7 @@ from gateway.errors import (
     NotFound,
     Unavailable,
 )
+from gateway.routes import attempts
 from gateway.routes.house import Answer, House
 from gateway.routes.visits import Visits
 from gateway.types import Principal
@@ -37,6 +39,8 @@ SIGNED = ("/files/", "/uploads/")
 READS = frozenset({"GET", "HEAD"})
 QUOTE = "/api/quote"
 """Asks, and spends nothing."""
+METRICS = "/metrics"
+"""Looked at to the end."""
 ALIASES = ("/api/v1/", "/api/v2/")
 LET_IN = "mediagate.let_in"
 """Where a scope has it: its request is in a house that was opened for it."""
@@ -49,6 +53,8 @@ class Front:
     """Set when the lifespan has opened it."""
     visits: Visits | None = None
     """Who opens the house for each request, unless a lifespan did and all runs in the background."""
+    reload: Callable[[], None] = staticmethod(lambda: None)
+    """Go by the config as it is written now. Returns at once. Set when there is a house."""
 
     def __init__(self, app: ASGIApp, drain: Drain) -> None:
         self.app = app
@@ -66,7 +72,7 @@ class Front:
         request_id = f"req_{random.getrandbits(96):024x}"
         facts: dict[str, Any] = {}
         scope["state"] = {"request_id": request_id, "log": facts}
-        door = _Door(send, request_id.encode())
+        door = _Door(send, request_id.encode(), scope["state"])
         begun = time.perf_counter()
         with self.drain.track():
             try:
@@ -94,7 +100,7 @@ class Front:
         request_id = f"req_{random.getrandbits(96):024x}"
         facts: dict[str, Any] = {}
         scope["state"] = {"request_id": request_id, "log": facts}
-        door = _Door(send, request_id.encode())
+        door = _Door(send, request_id.encode(), scope["state"])
         begun = time.perf_counter()
         try:
             await self._refuse(scope, receive, door, error)
@@ -124,7 +130,7 @@ class Front:
         """Let a request in, with who sent it. Raises Draining, InvalidRequest, Unauthorized, Forbidden."""
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             raise InvalidRequest("the URL must not hold a NUL character", code="invalid_url")
-        if self.drain.draining:
+        if self.drain.draining and scope["path"] != METRICS:
             raise Draining(advice="Send it again: another process takes it")
         if scope["path"].startswith(SIGNED):
             return
@@ -150,6 +156,7 @@ class Front:
         facts["code"] = error.code
         if error.detail:
             facts["detail"] = error.detail
+        attempts.failed(scope["state"], error)
         if error.attempts:
             facts["attempts"] = [f"{attempt.account}: {attempt.outcome}" for attempt in error.attempts]
         if isinstance(error, ClientLeft) or door.status:
@@ -174,11 +181,12 @@ class Front:
 
 def refusal(scope: Scope, error: GatewayError) -> Answer:
     """An error as the caller is told it: in the dialect of the path, the upstream's own words for admins only."""
-    principal = scope["state"].get("principal")
+    state = scope["state"]
+    tried = attempts.attempts_for(state, error)
     if _speaks_openai(scope["path"]):
-        body = wire_errors.openai(error)
+        body = wire_errors.openai(error, attempts=tried)
     else:
-        body = wire_errors.native(error, admin=principal is not None and principal.role == "admin")
+        body = wire_errors.native(error, admin=attempts.is_admin(state), attempts=tried)
     headers = wire_errors.headers(error)
     if error.upstream:
         headers.append((b"x-gateway-upstream", error.upstream.encode()))
@@ -190,19 +198,20 @@ def refusal(scope: Scope, error: GatewayError) -> Answer:
 
 
 class _Door:
-    """`send`, with the request's id on every answer and its status remembered."""
+    """`send`, with the request's id and, for admins, what was tried on every answer, and its status remembered."""
 
-    __slots__ = ("_headers", "_send", "status")
+    __slots__ = ("_headers", "_send", "_state", "status")
 
-    def __init__(self, send: Send, request_id: bytes) -> None:
+    def __init__(self, send: Send, request_id: bytes, state: attempts.State) -> None:
         self._send = send
         self._headers = ((b"x-request-id", request_id),)
+        self._state = state
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], *self._headers]
+            message["headers"] = [*message["headers"], *self._headers, *attempts.headers(self._state)]
         await self._send(message)
 
 

@@ -13,6 +13,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from gateway.access.keys import Keyring
+from gateway.accounts.book import Book
+from gateway.accounts.journal import DatabaseJournal
+from gateway.accounts.lookout import Lookout
+from gateway.accounts.roster import Roster
 from gateway.assets.inputs import Inputs
 from gateway.catalog.models import Catalog
 from gateway.config import Config
@@ -25,7 +29,9 @@ from gateway.links import Links
 from gateway.live import while_connected
 from gateway.relay import Relay
 from gateway.state.base import Bus
+from gateway.state.slots import Slots
 from gateway.storage import Storage
+from gateway.tasks.counts import Counts
 from gateway.tasks.idempotency import Idempotency
 from gateway.tasks.tasks import Tasks
 from gateway.tasks.webhooks import Webhooks
@@ -48,8 +54,12 @@ class House:
     """Every room, wired once by the app."""
 
     config: Config
+    """What it goes by now: of a reloaded one, the parts that need no restart."""
     drain: Drain
     keyring: Keyring
+    roster: Roster
+    book: Book
+    journal: DatabaseJournal
     http: Outbound
     database: Database
     storage: Storage
@@ -65,6 +75,10 @@ class House:
     webhooks: Webhooks
     bus: Bus | None = None
     """What replicas tell each other by."""
+    slots: Slots | None = None
+    """What keeps the limits of accounts over all replicas."""
+    lookout: Lookout | None = None
+    """Sees what other replicas change of the accounts; None where there can be no others."""
     hints: tuple[str, ...] = ()
     """Request headers that a configured upstream reads."""
     started: float = 0.0
@@ -75,9 +89,11 @@ class House:
     uploading: int = 0
     """Bytes of uploads held in memory now."""
     idempotency: Idempotency = field(init=False)
+    counts: Counts = field(init=False)
 
     def __post_init__(self) -> None:
         self.idempotency = Idempotency(self.database, self.storage)
+        self.counts = Counts(self.database)
 
 
 class Answer:

@@ -31,6 +31,8 @@ class Notices:
     """Who waits for a change of a task in this process."""
 
     def __init__(self, bus: Bus | None = None, versions: Versions | None = None) -> None:
+        self.hear: Callable[[str], None] = self.wake
+        """What gets the topics of the bus. Who listens to more of them hands those of tasks on to `wake`."""
         self._bus = bus
         self._versions = versions
         self._waiting: dict[str, set[Change]] = {}
@@ -48,7 +50,7 @@ class Notices:
 
     def tell(self, task_id: str) -> None:
         """This process has changed a task."""
-        self._wake(task_id)
+        self.wake(task_id)
         if self._bus is not None:
             self._bus.publish(task_id)
 
@@ -56,12 +58,13 @@ class Notices:
         """Hear and see what other processes change. Runs until cancelled."""
         async with asyncio.TaskGroup() as group:
             if self._bus is not None:
-                group.create_task(self._bus.run(self._wake), name="notices of others")
+                group.create_task(self._bus.run(self.hear), name="notices of others")
             if self._versions is not None:
                 group.create_task(self._look_out(self._versions), name="lookout")
             await asyncio.Event().wait()  # for nothing: a process that is alone runs this as well
 
-    def _wake(self, task_id: str) -> None:
+    def wake(self, task_id: str) -> None:
+        """Somebody has changed a task: those here who wait for it look again."""
         for change in self._waiting.pop(task_id, ()):
             change.event.set()
 

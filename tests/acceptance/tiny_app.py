@@ -1,7 +1,7 @@
 """An application with nothing in it but what a server can get wrong: `python -m tests.acceptance.tiny_app '{…}'`.
 
 The JSON holds `host`, `port`, `grace`, `pre_stop`, `startup` (seconds the start takes) and `limits`.
-Prints `starting`, `ready <host> <port>`, `closed`.
+Prints `starting`, `ready <host> <port>`, `hangup` for each SIGHUP, `closed`.
 """
 
 import asyncio
@@ -137,6 +137,7 @@ def main(options: dict[str, Any]) -> int:
         grace=options.get("grace", 5.0),
         pre_stop=options.get("pre_stop", 0.0),
         on_ready=lambda host, port: print("ready", host, port, flush=True),  # noqa: T201
+        on_hangup=lambda: print("hangup", flush=True),  # noqa: T201
     )
 
 

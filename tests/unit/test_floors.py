@@ -23,7 +23,7 @@ FLOORS = (
     ("relay",),
     ("tasks",),
     ("routes", "console"),
-    ("app", "cli", "server", "protocol", "banner", "logs", "checkup", "__main__"),
+    ("app", "cli", "server", "protocol", "banner", "logs", "checkup", "reload", "background", "__main__"),
 )
 """Rooms from the ground floor up."""
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

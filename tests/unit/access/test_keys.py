@@ -117,3 +117,9 @@ def test_a_key_that_no_header_can_carry_is_an_error_of_the_configuration(key: st
 def test_a_key_shows_in_no_repr() -> None:
     assert "secret" not in repr(ADMIN)
     assert repr(ADMIN.secret_sha256) not in repr(ADMIN)
+
+
+def test_a_key_says_which_accounts_serve_it() -> None:
+    ring = Keyring([KeySpec.of("shop", "sk-secret-of-shop", account_tags=["eu", "paid", "eu"]), ADMIN])
+    assert ring.principal(b"Bearer sk-secret-of-shop").account_tags == {"eu", "paid"}
+    assert ring.principal(b"Bearer sk-secret-of-ops").account_tags == frozenset()

@@ -275,6 +275,94 @@ async def test_lists_are_kept_fresh_until_that_ends() -> None:
     assert where(found, "new") == ["up/new"]
 
 
+# --- other sources ---
+
+
+def renewed(found: Catalog, *upstreams: Upstream | Source, **fields: Any) -> None:
+    sources = [one if isinstance(one, Source) else source(one) for one in upstreams]
+    found.renew(sources, *(fields.get(name, {}) for name in ("aliases", "fallbacks", "defaults")))
+
+
+def test_other_sources_are_gone_by_at_once() -> None:
+    one, two = Shelf("one", card("m")), Shelf("two", card("m"), card("n"))
+    found = catalog(one, aliases={"nick": "m"}, fallbacks={"m": ["x"]}, defaults={"t2t": "m"})
+    assert where(found, "nick") == where(found, "auto") == where(found, "m") == ["one/m"]
+    assert refused(found, "n").code == "model_not_found"
+    renewed(found, two, one, aliases={"other": "m"}, fallbacks={"n": ["m"]}, defaults={"t2t": "n"})
+    assert where(found, "m") == ["two/m", "one/m"]
+    assert where(found, "n") == where(found, "auto") == ["two/n", "two/m", "one/m"]
+    assert where(found, "other") == ["two/m", "one/m"]
+    assert refused(found, "nick").code == "model_not_found"
+    renewed(found, one)
+    assert where(found, "m") == ["one/m"]
+    assert refused(found, "two/m").code == "model_not_found"
+
+
+def test_the_stand_in_steps_back_when_somebody_comes_and_forward_when_nobody_is_left() -> None:
+    alone, real = StandIn("stands", card("own"), adopts="any"), Shelf("real", card("m"))
+    found = catalog(alone)
+    assert where(found, "any-model") == ["stands/any-model"]
+    renewed(found, real, alone)
+    assert refused(found, "any-model").code == "model_not_found"
+    assert where(found, "auto") == ["real/m"]
+    renewed(found, alone)
+    assert where(found, "any-model") == ["stands/any-model"]
+
+
+async def test_the_list_of_an_upstream_that_stays_stays_known() -> None:
+    up, other = Listed("up", lists=[[card("new")]]), Listed("other", lists=[[card("far")]])
+    found = catalog(up, other)
+    for one in found.sources:
+        await found.refresh(one)
+    renewed(found, source(up, accounts=["c"]), Listed("other", card("own"), lists=[]))
+    assert where(found, "new") == ["up/new"]
+    assert where(found, "own") == ["other/own"]
+    assert refused(found, "far").code == "model_not_found", "it was the list of another"
+
+
+async def test_a_list_that_comes_too_late_is_not_believed() -> None:
+    class Slow(Listed):
+        asking, answer = asyncio.Event(), asyncio.Event()
+
+        async def models(self, account: Account) -> Sequence[ModelCard]:
+            self.asking.set()
+            await self.answer.wait()
+            return await super().models(account)
+
+    slow = Slow("up", lists=[[card("old")]])
+    found = catalog(slow)
+    asking = asyncio.create_task(found.refresh(found.sources[0]))
+    await slow.asking.wait()
+    renewed(found, Shelf("up", card("m")))
+    slow.answer.set()
+    await asking
+    assert where(found, "m") == ["up/m"]
+    assert refused(found, "old").code == "model_not_found"
+
+
+async def test_who_is_new_or_has_other_accounts_is_asked_for_its_list_at_once_and_nobody_else() -> None:
+    up, other, new = (Listed(name, lists=[[card(name)]] * 3) for name in ("up", "other", "new"))
+    found = catalog(up, other)
+    keeping = asyncio.create_task(found.keep_fresh())
+
+    async def asked(*names: list[str]) -> None:
+        async with asyncio.timeout(2):
+            while [up.asked, other.asked, new.asked] != list(names):
+                await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert [up.asked, other.asked, new.asked] == list(names)
+
+    await asked(["a"], ["a"], [])
+    renewed(found, up, other)
+    await asked(["a"], ["a"], [])
+    renewed(found, up, source(other, accounts=["c"]), new)
+    await asked(["a"], ["a", "c"], ["a"])
+    assert where(found, "new") == ["new/new"]
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+
+
 # --- models that a stanza names ---
 
 

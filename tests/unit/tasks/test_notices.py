@@ -141,6 +141,16 @@ async def test_a_change_in_one_process_wakes_the_watcher_in_another_at_once() ->
     await b.close()
 
 
+async def test_who_listens_to_more_hears_all_that_the_bus_brings() -> None:
+    line, heard = Line(connected=True), list[str]()
+    notices = Notices(line)
+    notices.hear = heard.append
+    async with at_work(notices):
+        line.hear("accounts")
+        line.hear("task_1")
+    assert heard == ["accounts", "task_1"]
+
+
 async def test_what_was_heard_is_not_said_again() -> None:
     space = namespace()
     heard: list[str] = []
