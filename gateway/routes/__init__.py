@@ -8,7 +8,21 @@ from starlette.requests import Request
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from gateway.routes import audio, chat, embeddings, files, images, internal, models, new_task, status, tasks, webhooks
+from gateway.routes import (
+    accounts,
+    audio,
+    chat,
+    embeddings,
+    files,
+    images,
+    internal,
+    metrics,
+    models,
+    new_task,
+    status,
+    tasks,
+    webhooks,
+)
 from gateway.routes.once import Endpoint, once
 
 
@@ -48,10 +62,21 @@ TABLE = (
     Entry("GET", "/api/webhooks/secret", webhooks.secret),
     Entry("POST", "/api/webhooks/secret/rotate", webhooks.rotate),
     Entry("GET", "/api/status", status.accounts),
+    Entry("GET", "/api/accounts", accounts.index),
+    Entry("POST", "/api/accounts", accounts.create),
+    Entry("GET", "/api/accounts/{upstream}/{name}", accounts.show),
+    Entry("PATCH", "/api/accounts/{upstream}/{name}", accounts.change),
+    Entry("DELETE", "/api/accounts/{upstream}/{name}", accounts.delete),
+    Entry("POST", "/api/accounts/{upstream}/{name}/test", accounts.test),
+    Entry("POST", "/api/accounts/{upstream}/{name}/disable", accounts.disable),
+    Entry("POST", "/api/accounts/{upstream}/{name}/enable", accounts.enable),
+    Entry("POST", "/api/accounts/{upstream}/{name}/renew", accounts.renew),
+    Entry("POST", "/api/accounts/{upstream}/{name}/credential", accounts.rotate),
     Entry("GET", "/files/{token}/{key:path}", files.serve),
     Entry("PUT", "/uploads/{token}/{path:path}", files.redeem),
     Entry("POST", "/internal/tick", internal.tick),
     Entry("GET", "/internal/tick", internal.tick),
+    Entry("GET", "/metrics", metrics.show),
     Entry("GET", "/healthz", status.alive),
     Entry("GET", "/readyz", status.ready),
     Entry("GET", "/", status.welcome),

@@ -11,7 +11,9 @@ from starlette.requests import Request
 from gateway.errors import GatewayError
 from gateway.live import EventStream
 from gateway.relay import Relayed, Work
+from gateway.routes import attempts
 from gateway.routes.house import house_of, link, note, principal_of, request_id_of
+from gateway.tasks.task import Task
 from gateway.types import AnyRequest, Candidate, Event, Kind, Media, MediaReady
 from gateway.wire import errors as wire_errors
 from gateway.wire import openai_chat
@@ -32,19 +34,29 @@ NATIVE = Dialect(native=True, show=openai_chat.bare_url)
 
 
 def work(request: Request, kind: Kind, what: AnyRequest, candidates: tuple[Candidate, ...]) -> Work:
-    return Work(
+    made = Work(
         kind=kind,
         request=what,
         candidates=candidates,
         principal=principal_of(request),
         request_id=request_id_of(request),
     )
+    attempts.working(request.scope["state"], made.attempts)
+    return made
 
 
 def served_by(request: Request, upstream: str, account: str | None = None) -> HeaderList:
-    """The header that says who answered; the log line says which account."""
+    """The header that says who answered; the log line says which account, and so does the door to admins."""
     note(request, upstream=upstream, account=account)
+    attempts.served(request.scope["state"], account)
     return [(b"x-gateway-upstream", upstream.encode())]
+
+
+def served_as(request: Request, task: Task) -> HeaderList:
+    """The headers of an answer that is a task."""
+    headers = served_by(request, task.upstream, task.account)
+    attempts.served_as(request.scope["state"], task)
+    return [*headers, (b"x-task-id", task.id.encode())]
 
 
 def relayed_by(request: Request, relayed: Relayed) -> HeaderList:
@@ -60,8 +72,9 @@ def stream(
 ) -> EventStream:
     def failed(error: GatewayError) -> bytes:
         note(request, code=error.code, **({"detail": error.detail} if error.detail else {}))
-        return openai_chat.error_frame(wire_errors.openai(error))
+        return openai_chat.error_frame(openai_error(request, error))
 
+    begun(request, relayed)
     return EventStream(
         frames,
         house_of(request).drain,
@@ -70,6 +83,17 @@ def stream(
         headers=headers,
         source=relayed,
     )
+
+
+def begun(request: Request, relayed: Relayed | None) -> None:
+    """An answer is about to stream, by whom is known."""
+    if relayed is not None:
+        attempts.streaming(request.scope["state"], relayed.candidate.upstream, relayed.account.id)
+
+
+def openai_error(request: Request, error: GatewayError) -> bytes:
+    """An error inside of a stream, as who asked is told it."""
+    return wire_errors.openai(error, attempts=attempts.attempts_for(request.scope["state"], error))
 
 
 async def linked(request: Request, relayed: Relayed, events: AsyncIterator[Event]) -> AsyncGenerator[Event]:

@@ -6,6 +6,7 @@ import base64
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,12 +14,11 @@ from starlette.requests import Request
 
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.live import EventStream
-from gateway.routes.answers import linked, relayed_by, work
+from gateway.routes.answers import begun, linked, openai_error, relayed_by, work
 from gateway.routes.house import Answer, connected, hints_of, house_of, read_body
 from gateway.routes.once import making
 from gateway.types import Event, Media, MediaReady, PartialImage, Usage
 from gateway.wire import body as wire_body
-from gateway.wire import errors as wire_errors
 from gateway.wire import native
 from gateway.wire.openai_chat import Folded, fold
 
@@ -37,8 +37,10 @@ async def generate(request: Request) -> Answer | EventStream:
     headers = relayed_by(request, relayed)
     events = linked(request, relayed, aiter(relayed))
     if wire_body.read(body, "stream", bool):
+        begun(request, relayed)
+        failed = partial(_error_frame, request)
         return EventStream(
-            _frames(events), house_of(request).drain, error_frame=_error_frame, headers=headers, source=relayed
+            _frames(events), house_of(request).drain, error_frame=failed, headers=headers, source=relayed
         )
     with connected(request):
         async with aclosing(events):
@@ -94,8 +96,8 @@ def _frame(event: str, **members: Any) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n\n"
 
 
-def _error_frame(error: GatewayError) -> bytes:
-    inner = msgspec.json.decode(wire_errors.openai(error))
+def _error_frame(request: Request, error: GatewayError) -> bytes:
+    inner = msgspec.json.decode(openai_error(request, error))
     return b"event: error\ndata: " + msgspec.json.encode({"type": "error", **inner}) + b"\n\n"
 
 

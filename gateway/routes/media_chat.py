@@ -14,7 +14,8 @@ from starlette.requests import Request
 from gateway.conversations import Conversation, Turn
 from gateway.errors import DatabaseUnavailable, Draining
 from gateway.live import EventStream
-from gateway.routes.answers import Dialect, linked, relayed_by, served_by, stream, with_link, work
+from gateway.routes import attempts
+from gateway.routes.answers import Dialect, linked, relayed_by, served_as, stream, with_link, work
 from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, request_id_of, webhook_for
 from gateway.routes.once import making, once_of
 from gateway.routes.task_resource import WORDS
@@ -51,6 +52,7 @@ async def answer(request: Request, asked: native.Body, chat: ChatRequest, kind: 
     talk = await house.conversations.open(principal_of(request).id, names.chat_id, names.parent_id)
     model = chat.model or resolved.candidates[0].card.id
     if kind in native.VIDEO_KINDS:
+        _check_wait(request, asked)
         video = native.video_request(asked, kind, model, prompt, found, hints_of(request))
         task = await house.tasks.submit(
             video,
@@ -138,10 +140,17 @@ def _with_media_usage(body: bytes, folded: Folded) -> bytes:
 # --- made as a task: videos ---
 
 
+def _check_wait(request: Request, asked: native.Body) -> None:
+    """Look at how the caller wants to wait before anything is made that costs. Raises InvalidRequest."""
+    native.waits(asked)
+    wire_body.read(asked, "progress", bool)
+    preferred_wait(request)
+
+
 async def _task_answer(
     request: Request, asked: native.Body, chat: ChatRequest, task: Task, dialect: Dialect
 ) -> Answered:
-    headers = [*served_by(request, task.upstream, task.account), (b"x-task-id", task.id.encode())]
+    headers = served_as(request, task)
     if task.final and task.state != "succeeded":  # asked for before, and it ended badly
         raise failure_of(task)
     preferred = preferred_wait(request)
@@ -156,7 +165,8 @@ async def _task_answer(
     if preferred is None:
         done = await _finished_task(request, task)
     elif not (done := await seen_for(request, task, preferred)).final:
-        return Answer(_promise(done), headers=headers)
+        return Answer(_promise(done), headers=served_as(request, done))
+    headers = served_as(request, done)
     folded = Folded(media=_media(request, done), usage=_usage(done))
     extra["video_url"] = folded.media[0].url if folded.media else None
     heading = _heading(chat, task.model, extra, dialect, task.id)
@@ -197,6 +207,7 @@ async def _watched(request: Request, task: Task) -> AsyncGenerator[Event]:
     """A task's changes as events, to its end. Raises what ended it badly."""
     async for seen in house_of(request).tasks.watch(task.id, max(1.0, task.deadline - time.time())):
         if seen.final:
+            attempts.served_as(request.scope["state"], seen)
             for media in _media(request, seen):
                 yield MediaReady(media)
             yield _usage(seen)

@@ -6,6 +6,7 @@ import msgspec
 from starlette.requests import Request
 
 from gateway.errors import InvalidRequest
+from gateway.routes import attempts
 from gateway.routes.house import Answer, hints_of, house_of, note, principal_of, read_body, request_id_of, webhook_for
 from gateway.routes.once import once_of
 from gateway.routes.tasks import shown
@@ -38,6 +39,7 @@ async def create(request: Request) -> Answer:
     note(request, task=task.id)
     if limit:
         task = await seen_for(request, task, limit)
+    attempts.served_as(request.scope["state"], task)
     answer = await shown(request, task, status=200 if task.final else 202)
     answer.headers += [(b"location", f"/api/tasks/{task.id}".encode()), (b"x-task-id", task.id.encode())]
     return answer

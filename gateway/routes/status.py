@@ -5,33 +5,38 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
 
 from gateway import __version__
+from gateway.accounts.status import AccountStatus
 from gateway.errors import GatewayError
+from gateway.routes.alarms import UpstreamState, alarms, states
 from gateway.routes.house import Answer, House, house_of, principal_of, read_body
 from gateway.wire import body as wire_body
 
+FOR_ALL = frozenset({"id", "name", "upstream", "status"})
+"""What callers who are no admins are told of an account, besides when it gets better."""
+
 
 async def accounts(request: Request) -> Answer:
-    """GET /api/status: each account's standing. Spends nothing."""
-    house = house_of(request)
-    now = time.time()
-    shown = []
-    for pool in house.relay.pools.values():
-        for status in pool.status():
-            row = asdict(status) | {"resetAt": _iso(status.reset_at)}
-            shown.append(row)
-    healthy = sum(row["status"] == "OK" for row in shown)
+    """GET /api/status: each account's standing; for admins why, how the upstreams stand, and alarms. Spends nothing."""
+    house, now = house_of(request), time.time()
+    admin = principal_of(request).role == "admin"
+    upstreams = states(house.relay.pools)
+    shown = [account for upstream in upstreams for account in upstream.accounts]
     body = {
-        "status": "ok" if healthy else "degraded",
+        "status": "ok" if any(account.status == "OK" for account in shown) else "degraded",
         "version": __version__,
         "uptime_seconds": round(now - house.started),
         "sandbox": house.sandbox,
-        "accounts": shown,
+        "accounts": [_row(account, admin) for account in shown],
     }
+    if admin:
+        body["upstreams"] = [_upstream(upstream) for upstream in upstreams]
+        body["alarms"] = [asdict(alarm) for alarm in alarms(upstreams, now)]
     return Answer(msgspec.json.encode(body))
 
 
@@ -73,6 +78,21 @@ async def create_chat(request: Request) -> Answer:
         principal_of(request).id, name=wire_body.text(body, "name") or "", model=model
     )
     return Answer(msgspec.json.encode({"chatId": chat_id, "success": True}))
+
+
+def _row(account: AccountStatus, admin: bool) -> dict[str, Any]:
+    """What anybody may know is whether it serves; why not, and how much it does, is for admins."""
+    row = asdict(account)
+    return {name: row[name] for name in row if admin or name in FOR_ALL} | {"resetAt": _iso(account.reset_at)}
+
+
+def _upstream(state: UpstreamState) -> dict[str, Any]:
+    return {
+        "name": state.name,
+        "breaker": state.breaker,
+        "waiting": state.waiting,
+        "limits": None if state.shared is None else "shared" if state.shared else "per process",
+    }
 
 
 async def _problem(house: House) -> str | None:

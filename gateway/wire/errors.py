@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError
+from gateway.errors import Attempt, GatewayError
+from gateway.wire.attempts import attempts_json
 
 
-def openai(error: GatewayError) -> bytes:
-    """`{"error": {"message", "type", "param", "code"}}`, the message enough by itself: SDKs show nothing else."""
+def openai(error: GatewayError, *, attempts: Sequence[Attempt] = ()) -> bytes:
+    """`{"error": {"message", "type", "param", "code", "task_id"?, "attempts"?}}`.
+
+    The message is enough by itself: SDKs show nothing else. `attempts` are for admins.
+    """
     body: dict[str, Any] = {
         "message": sentence(error),
         "type": error.type,
@@ -20,11 +25,16 @@ def openai(error: GatewayError) -> bytes:
     }
     if error.task_id:
         body["task_id"] = error.task_id
+    if attempts:
+        body["attempts"] = attempts_json(attempts)
     return msgspec.json.encode({"error": body})
 
 
-def native(error: GatewayError, *, admin: bool = False) -> bytes:
-    """`{"error", "code", "detail"?, "param"?, "status"?, "task_id"?, "chatId"?}`. `detail` is for admins."""
+def native(error: GatewayError, *, admin: bool = False, attempts: Sequence[Attempt] = ()) -> bytes:
+    """`{"error", "code", "detail"?, "param"?, "status"?, "task_id"?, "chatId"?, "attempts"?}`.
+
+    `detail` and `attempts` are for admins.
+    """
     body: dict[str, Any] = {"error": sentence(error), "code": error.code}
     if error.param:
         body["param"] = error.param
@@ -36,6 +46,8 @@ def native(error: GatewayError, *, admin: bool = False) -> bytes:
         body["chatId"] = error.chat_id
     if error.code == "timeout":
         body["status"] = "timeout"
+    if attempts:
+        body["attempts"] = attempts_json(attempts)
     return msgspec.json.encode(body)
 
 

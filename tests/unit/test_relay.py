@@ -160,6 +160,36 @@ async def test_with_all_resting_the_caller_is_told_when_to_come_back(tmp_path: P
         assert error.retry_after == 30
 
 
+@pytest.mark.parametrize("waits", [(30, 60), (60, 30)])
+async def test_where_every_account_refuses_the_caller_is_told_of_the_soonest(
+    tmp_path: Path, waits: tuple[int, int]
+) -> None:
+    upstream = Talks(*([errors.RateLimited(retry_after=wait)] for wait in waits))
+    async with rig(tmp_path, upstream) as house:
+        first, second = [await failed(house.relay.open(house.work())) for _ in range(2)]
+        assert (first.code, len(first.attempts), first.retry_after) == ("upstream_rate_limited", 2, 30)
+        assert (second.code, len(second.attempts), second.retry_after) == ("upstream_rate_limited", 0, 30)
+
+
+@pytest.mark.parametrize("waits", [(30, 60), (60, 30)])
+async def test_of_several_candidates_without_an_account_the_soonest_is_named(
+    tmp_path: Path, waits: tuple[int, int]
+) -> None:
+    both = [Talks([errors.RateLimited(retry_after=wait)], name=f"in {wait}") for wait in waits]
+    async with rig(tmp_path, *both, accounts=("only",)) as house:
+        first, second = [await failed(house.relay.open(house.work())) for _ in range(2)]
+        assert (first.upstream, first.retry_after) == (f"in {waits[1]}", 30), "the last word, and the soonest wait"
+        assert (second.upstream, second.retry_after) == ("in 30", 30)
+
+
+async def test_time_helps_where_another_candidate_needs_an_operator(tmp_path: Path) -> None:
+    both = Talks([errors.CredentialRejected()], name="off"), Talks([errors.RateLimited(retry_after=30)], name="tired")
+    async with rig(tmp_path, *both, accounts=("only",)) as house:
+        for _ in range(2):
+            refused = await failed(house.relay.open(house.work()))
+            assert (refused.status, refused.upstream, refused.retry_after) == (429, "tired", 30)
+
+
 async def test_the_upstream_s_own_error_goes_before_that_no_account_is_left(tmp_path: Path) -> None:
     async with rig(tmp_path, Talks([errors.UpstreamUnreachable(sent="no")]), accounts=("only",)) as house:
         assert (await failed(house.relay.open(house.work()))).code == "upstream_unreachable"

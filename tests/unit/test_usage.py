@@ -13,7 +13,7 @@ from gateway.db.engine import Database
 from gateway.db.tables import usage as rows
 from gateway.errors import DatabaseUnavailable
 from gateway.types import UsageRecord
-from gateway.usage import Meter
+from gateway.usage import BOUNDS, MOST_MODELS, MOST_SUMS, OTHER, Meter, Sort, Sums, Tally
 
 pytestmark = pytest.mark.anyio
 
@@ -105,3 +105,76 @@ async def test_one_record_that_no_database_takes_does_not_hold_up_the_others(dat
     await meter.flush()
     async with database.read() as connection:
         assert (await connection.execute(select(func.count()).select_from(rows))).scalar_one() == 3
+
+
+# --- sums ---
+
+
+def sums_of(tally: Tally) -> dict[Sort, Sums]:
+    return dict(tally.read())
+
+
+def test_requests_of_one_sort_are_summed_up() -> None:
+    tally = Tally()
+    tally.add(record(1, images=2, output_tokens=7))
+    tally.add(record(2, seconds=0.1, attempts=1))
+    tally.add(record(3, status=502, code="upstream_failed", seconds=9_999.0))
+    found = sums_of(tally)
+    well, badly = Sort("t2t", "up", "m", 2, "ok"), Sort("t2t", "up", "m", 5, "upstream_failed")
+    assert set(found) == {well, badly}
+    assert found[well] == Sums(
+        input_tokens=6, output_tokens=7 + 2**40, images=2, media_seconds=1.0, attempts=3, seconds=1.35,
+        took=[1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    )  # fmt: skip
+    assert found[badly].took == [0] * len(BOUNDS) + [1]
+
+
+def test_a_request_that_took_just_a_bound_belongs_to_it() -> None:
+    tally = Tally()
+    for bound in BOUNDS:
+        tally.add(record(seconds=bound))
+    assert sums_of(tally).popitem()[1].took == [1] * len(BOUNDS) + [0]
+
+
+def test_what_was_read_does_not_change_any_more() -> None:
+    tally = Tally()
+    tally.add(record())
+    [(sort, before)] = tally.read()
+    tally.add(record())
+    assert (sum(before.took), sum(sums_of(tally)[sort].took)) == (1, 2)
+
+
+def test_a_model_has_sums_of_its_own_once_something_was_made_with_it() -> None:
+    tally = Tally()
+    tally.add(record(model="made up", status=404, code="model_not_found"))
+    tally.add(record(model="real", status=429, code="upstream_rate_limited"))
+    tally.add(record(model="real"))
+    tally.add(record(model="real", status=429, code="upstream_rate_limited"))
+    assert {(sort.model, sort.code, sum(sums.took)) for sort, sums in tally.read()} == {
+        (OTHER, "model_not_found", 1),
+        (OTHER, "upstream_rate_limited", 1),
+        ("real", "ok", 1),
+        ("real", "upstream_rate_limited", 1),
+    }
+
+
+def test_models_and_sums_are_bounded_whatever_comes() -> None:
+    tally = Tally()
+    for number in range(MOST_MODELS + 50):
+        tally.add(record(model=f"m{number}"))
+    found = sums_of(tally)
+    assert len(found) == MOST_MODELS + 1
+    assert sum(found[Sort("t2t", "up", OTHER, 2, "ok")].took) == 50
+    for number in range(MOST_SUMS * 2):
+        tally.add(record(model=f"m{number % 100}", status=400, code=f"c{number}"))
+    found = sums_of(tally)
+    assert len(found) <= MOST_SUMS + 10
+    assert sum(sum(sums.took) for sums in found.values()) == MOST_MODELS + 50 + MOST_SUMS * 2
+
+
+async def test_the_meter_sums_up_what_it_records_and_goes_on_when_it_is_written(database: Database) -> None:
+    meter = Meter(database)
+    meter.record(record())
+    assert (meter.waiting, len(meter.tally.read())) == (1, 1)
+    await meter.flush()
+    assert (meter.waiting, sum(meter.tally.read()[0][1].took)) == (0, 1)

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway import errors
-from gateway.accounts.health import GROUP_OF
-from gateway.accounts.pool import Lease, Pool
+from gateway.accounts.lease import Lease
+from gateway.accounts.place import Sort
+from gateway.accounts.pool import Pool
+from gateway.accounts.quota import GROUP_OF
 from gateway.accounts.verdict import DAY
 from gateway.accounts.waiting import MOST_WAITING
 from gateway.errors import AllResting, GatewayError, NoAccount, NotFound, Overloaded, Unavailable
@@ -78,13 +80,32 @@ async def test_what_a_key_of_the_upstream_may_not_use_is_left_to_others() -> Non
 @pytest.mark.parametrize(
     "error",
     [errors.ContentRefused(), errors.InvalidRequest(), errors.ClientLeft(), errors.GenerationFailed(),
-     errors.UpstreamUnreachable(sent="no"), errors.UpstreamFailed(), errors.InputUnreachable()],
+     errors.InputUnreachable(), errors.TaskExpired(), errors.JobLost()],
 )  # fmt: skip
-async def test_faults_of_callers_and_upstreams_keep_no_account_away(error: GatewayError) -> None:
+async def test_faults_of_callers_and_jobs_keep_no_account_away(error: GatewayError) -> None:
     pool = pool_of(account())
     for _ in range(100):
         take(pool).release(error)
-    assert pool.status()[0].status == "OK"
+    shown = pool.status()[0]
+    assert (shown.status, shown.strikes, shown.trust, shown.slots) == ("OK", 0, "trusted", 8)
+
+
+@pytest.mark.parametrize(
+    ("error", "times", "strikes"), [(errors.UpstreamUnreachable(sent="no"), 3, 0), (errors.UpstreamFailed(), 5, 5)]
+)
+async def test_an_upstream_that_fails_is_set_aside_and_its_accounts_are_not(
+    error: GatewayError, times: int, strikes: int
+) -> None:
+    pool = pool_of(account())
+    for _ in range(times):
+        assert pool.breaker_state == "closed"
+        take(pool).release(error)
+    told = refused(pool)
+    assert isinstance(told, AllResting)
+    assert told.message == "no account for 'm': 1 behind an upstream that fails, next in 2 s"
+    assert (told.status, told.code, told.retry_after) == (503, "no_account_available", 2)
+    assert (pool.breaker_state, pool.status()[0].status, pool.status()[0].strikes) == ("open", "OK", strikes)
+    assert pool.status()[0].reason == "its upstream fails; it is tried again shortly"
 
 
 async def test_a_failed_account_is_followed_by_another() -> None:
@@ -217,7 +238,7 @@ async def test_an_account_over_its_requests_per_minute_shows_when_it_goes_on() -
     take(pool).release()
     shown = pool.status()[0]
     assert (shown.status, shown.reset_at) == ("RATE_LIMITED", time.unix + 60)
-    assert shown.reason == "its requests per minute are used up"
+    assert shown.reason == "its requests or tokens per minute are used up"
 
 
 async def test_an_operator_turns_accounts_off_on_and_renews_them() -> None:
@@ -333,7 +354,10 @@ async def test_an_account_that_ends_its_rest_serves_those_who_wait_for_another()
     assert pool.waiting == 0
     held.release(errors.RateLimited(retry_after=7))
     begun = asyncio.get_running_loop().time()
-    assert [(await one).account.name for one in waiting] == ["b", "b"]
+    first = await waiting[0]
+    assert (first.account.name, pool.waiting) == ("b", 1), "who comes back from a rest has one slot"
+    first.release()
+    assert [(await waiting[1]).account.name, take(pool).account.name] == ["b", "b"]
     assert asyncio.get_running_loop().time() - begun == pytest.approx(7, abs=0.01)
 
 
@@ -581,10 +605,11 @@ class Books(RuleBasedStateMachine):
     def blameless(self, lease: Lease | None, fault: type[GatewayError]) -> None:
         if lease is None or lease not in self.held:
             return
-        if fault is not errors.ClientLeft and fault().fault is errors.Fault.CALLER and lease.group == "t2v":
-            self.videos[lease.account.id] = self.videos[lease.account.id][:-1]
+        if fault is not errors.ClientLeft and fault().fault is errors.Fault.CALLER:
+            self.unspend(lease)
         standing = lease.standing
-        before = {name: getattr(standing, name) for name in standing.__slots__ if name not in ("in_flight", "used")}
+        counters = ("in_flight", "quota", "rates")
+        before = {name: getattr(standing, name) for name in standing.__slots__ if name not in counters}
         flight = standing.in_flight
         before["exhausted"], before["off_models"] = dict(standing.exhausted), set(standing.off_models)
         self.give_back(lease, fault())
@@ -607,7 +632,7 @@ class Books(RuleBasedStateMachine):
     def exhausted(self, lease: Lease | None, seconds: float, balance: bool) -> None:
         error = (errors.BalanceExhausted if balance else errors.QuotaExhausted)(retry_after=seconds)
         if self.give_back(lease, error) and lease is not None:
-            key = (lease.account.id, "all" if balance else lease.group)
+            key = (lease.account.id, "all" if balance else lease.want.sort.group)
             self.spent[key] = max(self.time.unix + max(1.0, seconds), self.spent.get(key, 0))
             self.unspend(lease)
 
@@ -621,11 +646,11 @@ class Books(RuleBasedStateMachine):
     @rule(lease=leases)
     def model_off(self, lease: Lease | None) -> None:
         if self.give_back(lease, errors.ModelNotEnabled()) and lease is not None:
-            self.off.add((lease.account.id, lease.model))
+            self.off.add((lease.account.id, lease.want.sort.model))
             self.unspend(lease)
 
     def unspend(self, lease: Lease) -> None:
-        if lease.group == "t2v":
+        if lease.want.sort.group == "t2v":
             self.videos[lease.account.id] = self.videos[lease.account.id][:-1]
 
     @precondition(lambda self: not self.held)
@@ -654,11 +679,11 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def free_is_no_obstacle(self) -> None:
         now, wall = self.time.now, self.time.unix
-        for place in self.pool._places.values():
+        for place in self.pool._places:
             for model in ("m", "x"):
                 for group in ("t2t", "t2v"):
-                    free = place.standing.free(model, group, now, wall)
-                    assert free == (place.standing.obstacle(model, group, now, wall) is None)
+                    sort = Sort(model, GROUP_OF[group])
+                    assert place.free(sort, now, wall) == (place.obstacle(sort, now, wall) is None)
 
 
 Books.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from gateway import errors
+from gateway.db.tables import tasks
 from gateway.tasks.task import Task
 from gateway.types import Finish, ImageRequest, Media, MediaReady, Progress, Usage
 from tests.unit.scripted import OWNER, Talks, chat_request, png, said, wired
@@ -147,6 +149,27 @@ async def test_another_process_that_cancels_it_stops_it_at_its_next_write(tmp_pa
         go.set()
         await until(lambda: upstream.closed)
         assert its.base.in_flight == 0
+
+
+async def test_whoever_lost_it_to_another_process_enters_nothing_more(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    first, second, *end = pictures(2)
+    upstream = Talks([Progress(50), first, go, Progress(90), second, *end])
+    async with house(tmp_path, upstream) as its:
+        task = await ask(its, 2, max_n=2)
+        async with asyncio.timeout(5):
+            while not (before := await its.store.get(task.id)).outputs:
+                await asyncio.sleep(0.01)
+        async with its.base.database.write() as connection:
+            theirs = {"lease_owner": "another process", "lease_until": its.store.now() + 60}
+            await connection.execute(update(tasks).where(tasks.c.id == task.id).values(theirs))
+        go.set()
+        await until(lambda: upstream.closed)
+        await its.tasks.poller.settle(5)
+        now = await its.store.get(task.id)
+    assert (now.state, now.progress, states(now)) == ("running", 50.0, ["succeeded"])
+    assert (now.lease, now.version) == ("another process", before.version)
+    assert its.base.in_flight == 0
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,24 @@ async def test_a_hold_ends_by_itself_and_whoever_had_it_writes_no_more(store: St
     assert (await store.get("task_1")).progress == 10.0
 
 
+async def test_whoever_lost_a_task_to_another_changes_and_announces_nothing(store: Store, database: Database) -> None:
+    other = Store(database)
+    await add(store, task(webhook=Webhook("https://a.example/hook", ("task.running", "task.failed"))))
+    [mine] = await store.claim("make", 1)
+    await set_row(database, lease_until=store.now() - 1)
+    [theirs] = await other.claim("make", 1)
+    before = await store.get("task_1")
+    assert not await store.sending(replace(mine, state="submitting"))
+    assert not await store.save(replace(mine, progress=99.0), release=False)
+    assert not await store.save(replace(mine, state="running"), release=False, begun=True)
+    assert not await store.save(replace(mine, progress=99.0))
+    assert not await store.save(replace(mine, state="failed", finished_at=NOW))
+    assert await store.get("task_1") == before
+    assert await announced(database) == []
+    assert await other.save(replace(theirs, state="failed", finished_at=NOW))
+    assert [kind for kind, _, _ in await announced(database)] == ["task.failed"]
+
+
 async def test_even_the_same_process_cannot_write_under_a_lease_it_lost(store: Store, database: Database) -> None:
     await add(store, task())
     [first] = await store.claim("make", 1)

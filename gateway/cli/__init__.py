@@ -1,19 +1,21 @@
-"""The command `mediagate`: serve, check, migrate."""
+"""The command `mediagate`: serve, check, migrate, accounts."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gateway import __version__
+from gateway.cli import accounts
+from gateway.cli.plainly import stop, told
 from gateway.config import Config, load
-from gateway.errors import ConfigError, GatewayError
 
 app = typer.Typer(
     add_completion=False,
@@ -21,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="One OpenAI-compatible server in front of every provider that generates media.",
 )
+
+app.add_typer(accounts.app, name="accounts")
 
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on. Default: HOST, then the config.")]
 PortOption = Annotated[int | None, typer.Option(help="Port to listen on. Default: PORT, then the config.")]
@@ -31,6 +35,7 @@ InsecureOption = Annotated[bool, typer.Option("--insecure", help="Listen beyond 
 @app.command()
 def serve(host: HostOption = None, port: PortOption = None, insecure: InsecureOption = False) -> None:
     """Start the gateway."""
+    _hold_hangups()
     from gateway.access.loopback import is_loopback
     from gateway.app import create_app
     from gateway.banner import banner
@@ -43,7 +48,7 @@ def serve(host: HostOption = None, port: PortOption = None, insecure: InsecureOp
     configure(config.log)
     address, number = host or config.server.host, config.server.port if port is None else port
     if not config.access.keys and not insecure and not is_loopback(address):
-        _stop(
+        stop(
             f"without API keys the gateway listens on loopback only, not on {address}: "
             "set API_KEYS=<key>, or insist with --insecure"
         )
@@ -61,6 +66,7 @@ def serve(host: HostOption = None, port: PortOption = None, insecure: InsecureOp
         limits=Limits(header_bytes=config.limits.header_bytes),
         grace=config.server.drain_seconds,
         on_ready=ready,
+        on_hangup=lambda: front.reload(),
     )
     raise typer.Exit(code)
 
@@ -70,7 +76,7 @@ def check() -> None:
     """Look at the config, the database, the storage and every account. Spends nothing."""
     from gateway.checkup import checkup
 
-    problems = _told(lambda: asyncio.run(checkup(_config(os.environ), os.environ, print)))
+    problems = told(lambda: asyncio.run(checkup(_config(os.environ), os.environ, print)))
     raise typer.Exit(1 if problems else 0)
 
 
@@ -81,7 +87,7 @@ def migrate(to: ToOption = None) -> None:
     from gateway.db.migrate import migrate as bring
 
     config = _config(os.environ)
-    _told(lambda: asyncio.run(bring(config.database_url, HEAD if to is None else to)))
+    told(lambda: asyncio.run(bring(config.database_url, HEAD if to is None else to)))
     print("the schema is up to date" if to is None else f"the schema is {to}")
 
 
@@ -95,19 +101,11 @@ def main() -> None:
     app()
 
 
+def _hold_hangups() -> None:
+    """Have SIGHUP wait until the server takes it: before that it would end the process."""
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
 def _config(env: Mapping[str, str]) -> Config:
-    config: Config = _told(lambda: load(env, Path.cwd()))
-    return config
-
-
-def _told(work: Callable[[], Any]) -> Any:
-    """Run it; what is the operator's to mend is a sentence, not a traceback."""
-    try:
-        return work()
-    except (ConfigError, GatewayError) as error:
-        _stop(str(error))
-
-
-def _stop(why: str) -> None:
-    print(f"mediagate: {why}", file=sys.stderr)
-    raise typer.Exit(2)
+    return told(lambda: load(env, Path.cwd()))
