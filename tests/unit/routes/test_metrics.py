@@ -18,6 +18,7 @@ from gateway.errors import CredentialRejected, RateLimited
 from gateway.routes.front import Front
 from gateway.tasks.counts import GOOD_FOR_SECONDS
 from tests.unit.routes.direct import KEY, Told, asked
+from tests.unit.state.redis_server import UP_SECONDS, own_redis, until
 
 pytestmark = pytest.mark.anyio
 
@@ -186,6 +187,29 @@ async def test_every_metric_is_told_what_it_is(app: Front) -> None:
     assert len(families) > 20
     assert all(family.documentation for family in families)
     assert all(family.type != "unknown" for family in families)
+
+
+async def test_limits_that_are_no_longer_shared_are_an_alarm(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(json.dumps({"upstreams": [LAB], "access": {"keys": KEYS}}))
+    async with own_redis(tmp_path) as redis:
+        config = load({"REDIS_URL": redis.url, "GATEWAY_DATA_DIR": str(tmp_path / "var")}, tmp_path)
+        app = create_app(config, {})
+        async with app.app.lifespan_context(app.app):  # type: ignore[attr-defined]
+            pool = app.house.relay.pools["lab"]
+            await until(lambda: pool.shared is True, UP_SECONDS)
+            assert await limits(app) == (1, "shared", [])
+            redis.kill()
+            await until(lambda: pool.shared is False, UP_SECONDS)
+            assert await limits(app) == (0, "per process", ["redis_away"])
+
+
+async def limits(app: Front) -> tuple[float, str, list[str]]:
+    """What is told of them: by the metric, of the upstream, and as alarms."""
+    found = await scrape(app)
+    status = (await asked(app, "GET", "/api/status")).json()
+    codes = [alarm["code"] for alarm in status["alarms"]]
+    assert found.one("mediagate_alarms", code="redis_away") == len(codes)
+    return found.one("mediagate_limits_shared", upstream="lab"), status["upstreams"][0]["limits"], codes
 
 
 # --- what is not ---
