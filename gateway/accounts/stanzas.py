@@ -78,7 +78,7 @@ def parts_of(config: Config, env: Mapping[str, str], entries: Sequence[Entry]) -
     parts += [Part("environment", "environment", stanza) for stanza in _from_environment(config.upstreams, env)]
     built_in = [Part("built in", "built in", stanza) for stanza in _stand_ins([part.stanza for part in parts])]
     own = {part.stanza.name: part for part in (*parts, *built_in)}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: entry.type is None):  # who brings it knows what it is
         own.setdefault(entry.upstream, Part(f"upstream {entry.upstream!r}", "database", own_stanza(entry)))
     return list(own.values())
 
@@ -199,6 +199,8 @@ def _held(part: Part, kind: type[Upstream], entry: Entry, fault: str) -> Account
     try:
         if fault or entry.problem:
             raise ConfigError(fault or entry.problem)
+        if entry.type is None and part.source == "database":  # nobody knows any more where its credential may go
+            raise ConfigError(f"the upstream {stanza.name!r} that it was added to is no longer configured")
         if entry.type not in (None, stanza.type):
             raise ConfigError(f"it was added to a {entry.type}, and {stanza.name!r} is a {stanza.type} now")
         if entry.base_url is not None and given.base_url is None:  # its credential goes nowhere else

@@ -214,15 +214,25 @@ def test_a_stanza_may_stand_without_accounts_where_the_database_can_hold_them() 
 
 def test_an_account_may_bring_its_upstream_with_it() -> None:
     far = entry("far", type="cloud", upstream_url="https://far.example")
-    [one, _] = read(entries=[far, entry("far", "y", base_url="https://y.example")])
+    [one, _] = read(entries=[far, entry("far", "y", type="cloud", base_url="https://y.example")])
     assert (one.upstream.name, type(one.upstream), one.stanza.base_url) == ("far", Cloud, "https://far.example")
     assert [account.base_url for account in one.accounts] == ["https://far.example", "https://y.example"]
 
 
-@pytest.mark.parametrize(("name", "type_name"), [("cloud", "cloud"), ("vendor", "compatible")])
-def test_the_name_of_an_upstream_tells_its_type_where_nothing_else_does(name: str, type_name: str) -> None:
-    [one, _] = read(entries=[entry(name)])
-    assert (one.upstream.type_name, one.accounts[0].unusable) == (type_name, "")
+@pytest.mark.parametrize("name", ["cloud", "vendor", "mine"])
+def test_an_account_goes_nowhere_when_the_stanza_it_was_added_to_is_gone(name: str) -> None:
+    stanza = {"name": name, "type": "cloud", "base_url": "https://ours.example"}
+    [there, _] = read(stanza, entries=[entry(name)])
+    assert (there.accounts[0].credential, there.accounts[0].unusable) == ("kept", "")
+    [gone, _] = read(entries=[entry(name)])
+    assert gone.accounts[0].credential == ""
+    assert gone.accounts[0].unusable == f"the upstream {name!r} that it was added to is no longer configured"
+
+
+def test_who_brings_an_upstream_says_what_it_is_whoever_was_added_first() -> None:
+    [one, _] = read(entries=[entry("far", "early"), entry("far", "late", type="cloud")])
+    assert type(one.upstream) is Cloud
+    assert [bool(account.unusable) for account in one.accounts] == [True, False]
 
 
 def test_an_account_that_needs_no_stanza_stays_when_one_comes() -> None:
