@@ -197,10 +197,10 @@ def _held(part: Part, kind: type[Upstream], entry: Entry, fault: str) -> Account
     """An account of the database. What is wrong with it sets it aside, and is told with it."""
     given, stanza = entry.account, part.stanza
     try:
-        if fault or entry.problem:
-            raise ConfigError(fault or entry.problem)
         if entry.type is None and part.source == "database":  # nobody knows any more where its credential may go
             raise ConfigError(f"the upstream {stanza.name!r} that it was added to is no longer configured")
+        if fault or entry.problem:
+            raise ConfigError(fault or entry.problem)
         if entry.type not in (None, stanza.type):
             raise ConfigError(f"it was added to a {entry.type}, and {stanza.name!r} is a {stanza.type} now")
         if entry.base_url is not None and given.base_url is None:  # its credential goes nowhere else

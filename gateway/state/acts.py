@@ -13,6 +13,8 @@ from gateway.state.scripts import ACTS, ACTS_SHA
 from gateway.state.slots import Ask, Full
 
 MICROS = 1_000_000
+LONGEST_INTERVAL = 366 * 86400.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +106,14 @@ class Trip:
             (
                 "take",
                 self._of_lease(ask),
-                ask.token,
+                _text(ask.token),
                 _field(ask.group),
                 ask.slots,
                 ask.ceiling,
                 ask.requests_per_minute,
                 ask.tokens_per_minute,
                 ask.tokens,
-                int(ask.min_interval * MICROS),
+                _interval(ask),
                 ask.quota,
                 ask.quota_used,
                 ask.quota_ends,
@@ -120,7 +122,7 @@ class Trip:
 
     def keep(self, ask: Ask) -> None:
         """Hold its slot anew."""
-        self._acts.append(("keep", self._of_lease(ask), ask.token, ask.ceiling is not None))
+        self._acts.append(("keep", self._of_lease(ask), _text(ask.token), ask.ceiling is not None))
 
     def tell(self, tell: Tell) -> None:
         match tell:
@@ -146,12 +148,12 @@ class Trip:
             (
                 "hold",
                 self._of_lease(ask),
-                ask.token,
+                _text(ask.token),
                 ask.ceiling is not None,
                 ask.requests_per_minute,
                 ask.tokens_per_minute,
                 ask.tokens,
-                int(ask.min_interval * MICROS),
+                _interval(ask),
                 ask.quota,
                 ask.quota_used,
                 ask.quota_ends,
@@ -162,14 +164,16 @@ class Trip:
     def _give(self, give: Give) -> None:
         ask = give.ask
         refund = give.refund and ask.quota is not None
-        self._acts.append(("give", self._of_lease(ask), ask.token, refund, give.second, _correction(give), give.undone))
+        self._acts.append(
+            ("give", self._of_lease(ask), _text(ask.token), refund, give.second, _correction(give), give.undone)
+        )
 
     def _of_lease(self, ask: Ask) -> int:
         """Where the keys of a lease begin."""
         what = (ask.upstream, ask.account, ask.group, ask.quota_ends)
         place = self._places.get(what)
         if place is None:
-            day = f"{ask.quota_ends:.0f}:{quote(ask.group, safe='')}"
+            day = f"{ask.quota_ends:.0f}:{quote(ask.group, safe='', errors='surrogatepass')}"
             about = (ask.account, ask.account, ask.upstream, f"{day}:{ask.account}", ask.account, ask.account)
             place = self._places[what] = len(self._keys) + 1
             self._keys.extend(self._key(name, about) for name, about in zip(OF_LEASE, about, strict=True))
@@ -189,7 +193,17 @@ class Trip:
 
 
 def _field(group: str | None) -> str:
-    return "*" if group is None else f":{group}"
+    return "*" if group is None else _text(f":{group}")
+
+
+def _text(word: str) -> str:
+    """Any word at all: one that cannot be sent would stop the others."""
+    return word if word.isascii() else word.encode("utf-8", "backslashreplace").decode()
+
+
+def _interval(ask: Ask) -> int:
+    """Microseconds."""
+    return int(min(LONGEST_INTERVAL, ask.min_interval) * MICROS)
 
 
 def _correction(give: Give) -> int:

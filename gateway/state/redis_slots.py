@@ -195,25 +195,18 @@ class RedisSlots:
     def _hold_all(self) -> None:
         self._due = deque(self._held)
         self._due_at = _clock() + self._lease / 3
+        if self._due:
+            self._filled.set()
 
     # --- a trip ---
 
     async def _trip(self, connection: AbstractConnection, seconds: float, *, greeting: bool = False) -> None:
         """There and back. Raises whatever went wrong; then it is not known what was done."""
         load = self._load()
-        trip = Trip(self._namespace, self._lease, _clock())
-        if greeting:
-            trip.greet()
-        for tell in load.tells:
-            trip.tell(tell)
-        for ask in load.held:
-            trip.keep(ask)
-        for asking in load.asking:
-            trip.take(asking.ask)
         if load.asking:
             seconds = max(load.asking[0].since + seconds - _clock(), LEAST_SECONDS)
         try:
-            answers = await _answered(connection, trip, seconds)
+            answers = await _answered(connection, self._packed(load, greeting), seconds)
             if len(answers.of_takes) != len(load.asking):
                 raise RedisError("not an answer to what was asked")
         except BaseException:
@@ -235,6 +228,18 @@ class RedisSlots:
         if not (self._tells or self._due or self._asking):
             self._filled.clear()
         return load
+
+    def _packed(self, load: Load, greeting: bool) -> Trip:
+        trip = Trip(self._namespace, self._lease, _clock())
+        if greeting:
+            trip.greet()
+        for tell in load.tells:
+            trip.tell(tell)
+        for ask in load.held:
+            trip.keep(ask)
+        for asking in load.asking:
+            trip.take(asking.ask)
+        return trip
 
     def _deliver(self, load: list[Asking], answers: Answers) -> None:
         for asking, answer in zip(load, answers.of_takes, strict=True):

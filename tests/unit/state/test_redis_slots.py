@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from gateway.errors import ConfigError
 from gateway.state import open_slots
-from gateway.state.acts import Answers, Rest
+from gateway.state.acts import Answers, Rest, Trip
 from gateway.state.redis_client import Standing
 from gateway.state.redis_slots import BATCH, LEASE_SECONDS, TELLS, RedisSlots
 from gateway.state.slots import NEVER, Ask, Away, Full, Taken
@@ -66,15 +66,17 @@ class Kept:
 
     async def all(self) -> dict[bytes, Any]:
         """All that there is."""
-        found = {}
-        async for key in self.client.scan_iter(match=f"{self.prefix.replace('[', '?')}*"):
-            found[key] = await self.client.dump(key)
-        return found
+        return {key: await self.client.dump(key) async for key in self.client.scan_iter(f"{self.prefix}*", count=1000)}
 
 
 @pytest.fixture
-async def space(anyio_backend: str) -> str:
-    return namespace()
+async def space(anyio_backend: str) -> AsyncIterator[str]:
+    """A namespace in the Redis that runs here, of which nothing is left."""
+    space = namespace()
+    yield space
+    async with redis.asyncio.Redis.from_url(shared_redis()) as client:
+        for key in await Kept(client, space).all():
+            await client.delete(key)
 
 
 @pytest.fixture
@@ -466,6 +468,14 @@ async def test_who_vanishes_holds_nothing_after_the_lease_and_who_stays_does(spa
         staying.give(asked.token)
 
 
+async def test_thousands_that_are_held_are_all_held_on(space: str) -> None:
+    async with keeping(RedisSlots(shared_redis(), space, lease=SHORT)) as slots:
+        for _ in range(4 * BATCH):
+            slots.hold(ask())
+        await asyncio.sleep(2 * SHORT)
+        assert (await full(slots, ask())).in_flight == 4 * BATCH
+
+
 async def test_a_killed_process_holds_nothing_after_the_lease(space: str) -> None:
     code = f"""
 import asyncio, os, signal
@@ -776,6 +786,29 @@ async def test_nobody_is_let_in_before_all_that_is_held_is_known(
     async with keeping(slots):
         assert left == [0]
         assert await kept.tokens() == 2 * BATCH + 1
+
+
+async def test_who_asks_for_what_cannot_be_sent_is_told_and_holds_up_nobody(
+    slots: RedisSlots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(Trip, "take", lambda *_: 1 / 0)
+        with pytest.raises(Away):
+            await asyncio.wait_for(slots.take(ask()), SOON)
+    await until(lambda: slots.connected, SOON)
+    assert await slots.take(ask(slots=1)) == Taken(1)
+
+
+async def test_whatever_can_be_said_can_be_sent(slots: RedisSlots) -> None:
+    odd = Ask("\ud800", "\ud800", "\ud800", "\ud800", 1, 1, quota=1, quota_ends=NEVER, min_interval=float("inf"))
+    assert await slots.take(odd) == Taken(1)
+    assert (await full(slots, odd)).why == "exhausted"
+    slots.give(odd.token, tokens=-1, refund=True)
+    slots.rest("\ud800", "\ud800", float("nan"))
+    slots.rest("\ud800", "\ud800", float("inf"))
+    await told(slots)
+    assert (await full(slots, odd)).why == "resting"
+    assert slots.connected
 
 
 async def test_who_waits_as_it_ends_is_told(space: str) -> None:
