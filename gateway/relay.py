@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 
 from gateway.accounts.lease import Lease
 from gateway.accounts.pool import Pool
+from gateway.accounts.refusal import whole_seconds
 from gateway.accounts.waiting import Asked
 from gateway.assets.ingest import Ingest, Origin
 from gateway.assets.inputs import Inputs
 from gateway.errors import (
     AccountError,
+    AllResting,
     Attempt,
     ClientLeft,
     GatewayError,
@@ -185,7 +187,7 @@ class Relay:
         usage = getattr(value, "usage", Usage())
         lease.tokens = _tokens(usage)
         lease.release()
-        work.note(candidate, lease.account, None, work.started)
+        work.note(candidate, lease.account, None, lease.began)
         if operation != "submit":
             self._record(work, candidate.upstream, lease.account.id, None, usage)
         return Served(value, candidate, lease.account)
@@ -224,7 +226,7 @@ class Relay:
         """A lease for the next attempt at a candidate; None where it has no account left that is worth one."""
         pool = self.pools.get(candidate.upstream)
         if pool is None:
-            tried.last = tried.last or NoAccount(f"the upstream {candidate.upstream!r} is no longer configured")
+            tried.refused(NoAccount(f"the upstream {candidate.upstream!r} is no longer configured"))
             return None
         want: Asked = {
             "model": candidate.card.id,
@@ -242,7 +244,7 @@ class Relay:
         try:
             return await pool.lease(wait=self.slot_wait if work.wait is None else work.wait, **want)
         except (Unavailable, AccountError) as error:
-            tried.last = tried.last or error
+            tried.refused(error)
             return None
 
     def _worth_a_retry(self, pool: Pool, want: Asked, tried: _Tried) -> bool:
@@ -259,10 +261,19 @@ class Relay:
         return upstream
 
     def _given_up(self, work: Work, error: GatewayError) -> GatewayError:
+        if isinstance(error, AccountError) and not error.acted and (soonest := self._soonest(work)) is not None:
+            error.retry_after = whole_seconds(soonest)
         error.attempts = tuple(work.attempts)
         upstream = error.upstream or work.candidates[0].upstream
         self._record(work, upstream, error.account, error, Usage())
         return error
+
+    def _soonest(self, work: Work) -> float | None:
+        """Seconds until an account could take it, whichever it was that failed last; None for never."""
+        pools = [(self.pools.get(candidate.upstream), candidate.card.id) for candidate in work.candidates]
+        tags = work.principal.account_tags
+        waits = [pool.soonest(model=model, kind=work.kind, only=work.only, tags=tags) for pool, model in pools if pool]
+        return min((wait for wait in waits if wait is not None), default=None)
 
     # --- after commit ---
 
@@ -307,7 +318,7 @@ class Relay:
             patience.close()
             lease.tokens = _tokens(relayed.usage)
             _judge(lease, failure)
-            work.note(relayed.candidate, relayed.account, failure, work.started)
+            work.note(relayed.candidate, relayed.account, failure, lease.began)
             self._record(work, relayed.candidate.upstream, relayed.account.id, failure, relayed.usage)
             await events.aclose()
 
@@ -359,6 +370,14 @@ class _Tried:
     def enough(self) -> bool:
         """Whether only accounts whose upstream did not fail lately are worth another try."""
         return self.faults > UPSTREAM_FAULTS
+
+    def refused(self, error: GatewayError) -> None:
+        """A candidate has no account. What an attempt showed says more; of refusals the one that ends soonest does."""
+        last = self.last
+        if last is None or (isinstance(last, NoAccount) and isinstance(error, AllResting)):
+            self.last = error
+        elif isinstance(last, AllResting) and isinstance(error, AllResting):
+            self.last = min(last, error, key=lambda refusal: refusal.retry_after or 0.0)
 
     def go_on(self, error: GatewayError, operation: Operation, account: str) -> bool:
         """Whether another attempt may follow. A connection that broke is worth one more try at the same account."""

@@ -195,13 +195,18 @@ class Place:
             log.warning("model lists not read", error=type(error).__name__)
 
     async def _flush(self, house: House) -> None:
-        """Write the usage. What takes too long goes on with the next request: cut off, it might be written twice."""
-        writing = asyncio.create_task(house.meter.flush(), name="usage flush")
-        await asyncio.wait({writing}, timeout=FLUSH_SECONDS)
-        if not writing.done():
-            log.warning("usage not written yet", reason="the database is slow")
-        elif error := writing.exception():
-            log.warning("usage not written yet", reason=type(error).__name__)
+        """Write the usage, and what was learnt of accounts.
+
+        What takes too long goes on with the next request: cut off, it might be written twice.
+        """
+        flushes = {"usage": house.meter.flush, "standings": house.journal.flush}
+        writing = {what: asyncio.create_task(flush(), name=f"{what} flush") for what, flush in flushes.items()}
+        await asyncio.wait(writing.values(), timeout=FLUSH_SECONDS)
+        for what, task in writing.items():
+            if not task.done():
+                log.warning(f"{what} not written yet", reason="the database is slow")
+            elif error := task.exception():
+                log.warning(f"{what} not written yet", reason=type(error).__name__)
 
     async def _tell(self, house: House) -> None:
         if not self._news:

@@ -242,6 +242,25 @@ def test_the_usage_of_a_chat_is_written_before_the_instance_is_killed(platform: 
     assert platform.sql("select kind, status from usage") == [("t2t", 200)]
 
 
+def test_what_a_dead_instance_learnt_of_accounts_the_next_one_knows(platform: Platform) -> None:
+    accounts = [
+        {"name": "resting", "fault": "rate_limit;retry_after=600", "priority": 1},
+        {"name": "rejected", "fault": "bad_key", "priority": 1},
+        {"name": "good"},
+    ]
+    platform.configure(upstreams=[{"name": "sandbox", "type": "sandbox", "chunk_delay": 0, "accounts": accounts}])
+    learning = platform.start()
+    assert learning.ask("POST", "/v1/chat/completions", CHAT).status == 200
+    learning.kill()
+    knowing = platform.start()
+    shown = json.loads(knowing.ask("GET", "/api/status").body)["accounts"]
+    assert {one["name"]: one["status"] for one in shown} == {
+        "resting": "RATE_LIMITED",
+        "rejected": "INVALID",
+        "good": "OK",
+    }
+
+
 def test_nothing_is_written_to_disk(platform: Platform) -> None:
     function = platform.start()
     asked_until_done(function, begun(function))
