@@ -98,7 +98,7 @@ async def test_every_change_is_seen_and_nothing_is_read_without_one(
     await lookout.look()
     await lookout.look()
     assert roster.loads == 1
-    await book.add("cloud", given("a"))
+    await book.add("cloud", given("a"), type="cloud")
     await lookout.look()
     assert roster.names == ["cloud/a"]
     entry = await book.find("cloud/a")
@@ -107,7 +107,7 @@ async def test_every_change_is_seen_and_nothing_is_read_without_one(
     await lookout.look()
     assert roster.account("cloud", "a").weight == 2  # type: ignore[union-attr]
     await book.remove("cloud/a")
-    await book.add("cloud", given("b"))
+    await book.add("cloud", given("b"), type="cloud")
     await lookout.look()
     assert (roster.names, roster.loads) == (["cloud/b"], 4)
     await lookout.look()
@@ -116,15 +116,15 @@ async def test_every_change_is_seen_and_nothing_is_read_without_one(
 
 async def test_a_change_that_is_committed_late_is_seen(roster: Counting, book: Book, database: Database) -> None:
     """Its time is earlier than that of what was seen already."""
-    await book.add("cloud", given("a"))
-    await book.add("cloud", given("b"))
+    await book.add("cloud", given("a"), type="cloud")
+    await book.add("cloud", given("b"), type="cloud")
     lookout = Lookout(roster, database)
     await lookout.look()
     [a, b] = await book.all()
     async with database.write() as connection:
         earlier = rooms.accounts.update().where(rooms.accounts.c.id == "cloud/a")
         between = (a.updated_at + b.updated_at) / 2
-        await connection.execute(earlier.values(settings='{"account":{"weight":3}}', updated_at=between))
+        await connection.execute(earlier.values(settings='{"account":{"weight":3},"type":"cloud"}', updated_at=between))
     await lookout.look()
     assert roster.account("cloud", "a").weight == 3  # type: ignore[union-attr]
 
@@ -136,7 +136,7 @@ async def test_what_is_heard_is_read_at_once_and_together(
     lookout = Lookout(roster, database, Line())
     async with at_work(lookout):
         await until(roster, 1)
-        await book.add("cloud", given("a"))
+        await book.add("cloud", given("a"), type="cloud")
         for _ in range(50):
             lookout.heard()
         await until(roster, 2)
@@ -152,7 +152,7 @@ async def test_without_a_bus_it_looks_and_beside_one_less_often(
     lookout = Lookout(roster, database)
     async with at_work(lookout):
         await until(roster, 1)
-        await book.add("cloud", given("a"))
+        await book.add("cloud", given("a"), type="cloud")
         await until(roster, 2)
     line = Line()
     assert Lookout(roster, database, line)._pause == rooms.LOOK_BESIDE_BUS_SECONDS
@@ -165,7 +165,7 @@ async def test_a_database_that_is_away_is_told_of_once_and_nothing_is_missed(
 ) -> None:
     lookout = Lookout(roster, database)
     await lookout.look()
-    await book.add("cloud", given("a"))
+    await book.add("cloud", given("a"), type="cloud")
     roster.away = True
     with capture_logs() as logs:
         await lookout.look()
