@@ -64,6 +64,8 @@ from gateway.usage import Meter
 RESULT_MAX = 512 * 1024 * 1024
 """Bytes one result of an upstream may have."""
 LINK_SECRET = "link_secret"  # noqa: S105 - the name of a row
+INSTALLATION = "installation"
+"""The row with what Redis knows those by who share a database."""
 
 log = structlog.get_logger(__name__)
 
@@ -145,10 +147,9 @@ async def _ground(config: Config, env: Mapping[str, str], database: Database, ht
     """The rooms below, and who there is. Raises ConfigError, DatabaseUnavailable."""
     signing = await _secrets(config, database)
     told = config.redis_url if config.tasks.background else None  # nobody would listen, nor send
-    namespace = _derived(signing[0], "bus").hex()[:16]
+    namespace = (await _kept(database, INSTALLATION, 8))[:16]
     bus, slots = open_bus(told, namespace), open_slots(told, namespace)
-    previous = [key.get_secret_value() for key in config.previous_master_keys]
-    book = Book(database, Sealer(config.master_key.get_secret_value() if config.master_key else None, previous))
+    book = Book(database, Sealer.of(config))
     await book.reseal()
     journal = DatabaseJournal(database, bus, lambda account_id, facts: roster.learn(account_id, facts))
 
@@ -277,21 +278,26 @@ async def _last_flush(house: House) -> None:
 async def _secrets(config: Config, database: Database) -> list[bytes]:
     """What signs links, and what once did and still is believed: from the master keys, else made once and kept with
     the data."""
-    newest = config.master_key.get_secret_value().encode() if config.master_key else await _kept_secret(database)
+    newest = (
+        config.master_key.get_secret_value().encode()
+        if config.master_key
+        else bytes.fromhex(await _kept(database, LINK_SECRET, 32))
+    )
     return [newest, *(key.get_secret_value().encode() for key in config.previous_master_keys)]
 
 
-async def _kept_secret(database: Database) -> bytes:
-    query = select(settings.c.value).where(settings.c.key == LINK_SECRET)
+async def _kept(database: Database, key: str, length: int) -> str:
+    """A random value of so many bytes in hexadecimal, made once and the same for all who share the database."""
+    query = select(settings.c.value).where(settings.c.key == key)
     async with database.read() as connection:
         known = (await connection.execute(query)).scalar()
     if known is None:
         with suppress(IntegrityError):
             async with database.write() as connection:
-                await connection.execute(insert(settings).values(key=LINK_SECRET, value=secrets.token_hex(32)))
+                await connection.execute(insert(settings).values(key=key, value=secrets.token_hex(length)))
         async with database.read() as connection:
             known = (await connection.execute(query)).scalar_one()
-    return bytes.fromhex(known)
+    return str(known)
 
 
 def _derived(secret: bytes, purpose: str) -> bytes:

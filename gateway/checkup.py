@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from gateway.accounts import roster
-from gateway.accounts.roster import Configured
+from gateway.access.sealing import Sealer
+from gateway.accounts import stanzas
+from gateway.accounts.book import Book, Entry
+from gateway.accounts.stanzas import Configured
 from gateway.config import Config
 from gateway.db.engine import Database
 from gateway.db.migrate import needs_migration
@@ -20,10 +22,14 @@ async def checkup(config: Config, env: Mapping[str, str], say: Callable[[str], N
     http = Outbound(Timeouts(**config.timeouts.model_dump()))
     await http.start()
     try:
-        found = roster.read(config, env, http)
+        stanzas.read(config, env, http, ())
         say("config     ok")
-        problems = await _database(config, say) + await _storage(config, say)
+        entries, problems = await _database(config, say)
+        problems += await _storage(config, say)
+        found = stanzas.read(config, env, http, entries)
         for one in found:
+            if not one.accounts:
+                say(f"{one.upstream.name}   has no accounts")
             for account in one.accounts:
                 problems += await _account(one, account, say)
         return problems
@@ -31,18 +37,22 @@ async def checkup(config: Config, env: Mapping[str, str], say: Callable[[str], N
         await http.close()
 
 
-async def _database(config: Config, say: Callable[[str], None]) -> int:
+async def _database(config: Config, say: Callable[[str], None]) -> tuple[Sequence[Entry], int]:
+    """The accounts that it holds, and whether something is wrong with it."""
     database = Database(config.database_url)
+    entries: Sequence[Entry] = ()
     try:
         await database.start()
         behind = await needs_migration(database)
+        if not behind:
+            entries = await Book(database, Sealer.of(config)).all()
     except (ConfigError, GatewayError) as error:
         say(f"database   {error}")
-        return 1
+        return (), 1
     finally:
         await database.close()
     say("database   ok" + (", its schema is brought up to date at the next start" if behind else ""))
-    return 0
+    return entries, 0
 
 
 async def _storage(config: Config, say: Callable[[str], None]) -> int:
@@ -56,6 +66,9 @@ async def _storage(config: Config, say: Callable[[str], None]) -> int:
 
 
 async def _account(one: Configured, account: Account, say: Callable[[str], None]) -> int:
+    if account.unusable:
+        say(f"{account.id}   {account.unusable}")
+        return 1
     if "probe" not in one.upstream.operations():
         say(f"{account.id}   cannot be asked without spending")
         return 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from gateway.config import Config
 from gateway.errors import NoMasterKey, SealBroken
 
 PURPOSE: Final = b"mediagate sealed credentials"
@@ -29,6 +30,12 @@ class Sealer:
         self._newest = _fernet(master) if master is not None else None
         keys = [self._newest] if self._newest else []
         self._keys = [*keys, *map(_fernet, previous)]
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """By the master keys of the config."""
+        master = config.master_key.get_secret_value() if config.master_key else None
+        return cls(master, [key.get_secret_value() for key in config.previous_master_keys])
 
     @property
     def able(self) -> bool:

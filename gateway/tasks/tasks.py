@@ -151,7 +151,8 @@ class Tasks:
     def _allowance(self, request: TaskRequest, candidates: Sequence[Candidate]) -> float:
         if not isinstance(request, VideoRequest):
             return self.deadline
-        return self.relay.upstreams[candidates[0].upstream].allowance(request) or self.deadline
+        upstream = self.relay.upstreams.get(candidates[0].upstream)  # gone, where it was taken out just now
+        return (upstream.allowance(request) if upstream else None) or self.deadline
 
     def _first_step(self, request: TaskRequest) -> float:
         """A job is promised once the upstream has taken it; what is made here is promised at once."""

@@ -441,6 +441,8 @@ async def test_what_did_not_change_is_not_told_again(replicas: tuple[Database, D
     await journal.flush()
     await other.look()
     assert theirs.told == ["up/a", "up/b", "up/a"]
+    await other.load()
+    assert theirs.told[3:] == ["up/a", "up/b"]
 
 
 async def test_of_an_account_that_changed_everything_is_told(replicas: tuple[Database, Database]) -> None:
@@ -449,6 +451,8 @@ async def test_of_an_account_that_changed_everything_is_told(replicas: tuple[Dat
     await journal.flush()
     async with replicas[0].write() as connection:
         await connection.execute(update(table).values(updated_at=1000.0))
+    journal.note("up/b", Fact("parked", NEVER))
+    await journal.flush()
     await other.load()
     journal.note("up/a", Fact("rest", replicas[0].now() + HOUR))
     await journal.flush()
@@ -489,6 +493,7 @@ async def test_a_word_on_the_bus_has_the_other_look_at_once(
     async with at_work(journal, other):
         journal.note("up/a b", Fact("rest", replicas[0].now() + 60))
         await until(lambda: theirs.names("up/a b") == {"rest"}, SOON)
+        assert not other._told.is_set()
         journal.lift("up/a b", "rest")
         await until(lambda: theirs.names("up/a b") == set(), SOON)
         journal.renewed("up/c")
@@ -571,6 +576,33 @@ async def test_a_look_misses_nothing_that_was_committed_late(
     assert set(mind.facts) == {"up/slow", "up/quick"}
 
 
+async def test_what_is_being_written_is_neither_missed_nor_counted_twice(
+    replicas: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, mind = journal_of(replicas[0])
+    ends = replicas[0].now() + HOUR
+    journal.used("up/a", "t2v", ends, 1)
+    await journal.flush()
+    reached, go = asyncio.Event(), asyncio.Event()
+    commit = AsyncConnection.commit
+
+    async def slow(connection: AsyncConnection) -> None:
+        reached.set()
+        await go.wait()
+        await commit(connection)
+
+    monkeypatch.setattr(AsyncConnection, "commit", slow)
+    journal.used("up/a", "t2v", ends, 1)
+    writing = asyncio.create_task(journal.flush())
+    await reached.wait()
+    journal.used("up/a", "t2v", ends, 1)
+    looking = asyncio.create_task(journal.look())
+    await asyncio.wait({looking}, timeout=0.3)
+    go.set()
+    await asyncio.gather(writing, looking)
+    assert mind.leases("up/a") == 3
+
+
 async def test_a_clock_that_was_set_back_hides_nothing(replicas: tuple[Database, Database]) -> None:
     (journal, _), (other, theirs) = map(journal_of, replicas)
     ahead = {"account_id": "up/ahead", "fact": "parked", "until": NEVER, "reason": "", "count": 0}
@@ -642,6 +674,7 @@ async def test_what_is_told_at_once_is_written_at_once(database: Database, monke
     await journal.flush()
     await journal.flush()
     assert begun == 2
+    assert not journal._filled.is_set()
     assert len(await rows(database)) == 202
 
 

@@ -10,6 +10,7 @@ from gateway.accounts.lease import Lease
 from gateway.accounts.pool import Pool, PoolRules
 from gateway.accounts.sharing import CROWDED_MOST
 from gateway.errors import AllResting, GatewayError
+from gateway.state.slots import Ask
 from gateway.types import Account
 from tests.unit.accounts.clocks import JumpingLoop, account
 from tests.unit.accounts.shared_slots import Shared, SharedSlots
@@ -124,6 +125,23 @@ async def test_rates_and_quotas_are_of_all_processes(limits: dict[str, Any], why
     asked = len(it.slots[1].asked)
     await refused(other)
     assert len(it.slots[1].asked) == asked, "what is known need not be asked again"
+
+
+async def test_who_waits_is_refused_once_others_have_used_it_all_up() -> None:
+    it = Processes(2, account(max_concurrency=1, requests_per_minute=2))
+    one, other = it.pools[0], it.slots[1]
+    held = await lease(one)
+    waiting = [asyncio.create_task(lease(one, wait=30)) for _ in range(3)]
+    while one.waiting < 3:
+        await asyncio.sleep(0)
+    other.hold(Ask("of-another", "up", "up/a", "t2t", slots=1))
+    other.give("of-another")
+    begun = wall()
+    held.release()
+    told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in told] == [AllResting] * 3
+    assert wall() - begun < 1.0
+    assert it.idle()
 
 
 async def test_tokens_that_were_not_used_are_there_for_all() -> None:
