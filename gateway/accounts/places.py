@@ -24,7 +24,7 @@ class Places:
     def __init__(self) -> None:
         self._places: dict[str, Place] = {}
         self._gone: dict[str, Place] = {}
-        """Left out, but with leases that are still out: they count if the account comes back."""
+        """Left out while leases of theirs were out."""
         self._orders: OrderedDict[Sort, Ready] = OrderedDict()
         self._restricted: set[str] = set()
         """Models that some account may not use."""
@@ -57,7 +57,7 @@ class Places:
         for account in accounts:
             site = account.base_url, account.proxy
             breaker = self._sites.setdefault(site, sites.get(site) or Breaker())
-            place = self._places.get(account.id) or self._gone.get(account.id)
+            place = self._places.get(account.id) or self._back(account.id)
             if place is None:
                 places[account.id] = Place(account, breaker)
                 continue
@@ -76,6 +76,11 @@ class Places:
         self._orders.clear()
         self.ring = Ring(tuple(self))
         return fresh
+
+    def _back(self, account_id: str) -> Place | None:
+        """An account that was left out, if leases of it are still out: they count."""
+        place = self._gone.get(account_id)
+        return place if place is not None and place.standing.in_flight else None
 
     def restricted(self, place: Place) -> None:
         """An account may not use a model any more, or may again."""
@@ -121,10 +126,11 @@ class Places:
         )
 
     def next_changes(self, now: float, wall: float) -> list[float]:
-        """When time next changes something in each order, later than now; monotonic."""
+        """When time next changes something in each order: now, where it did since somebody looked; monotonic."""
         moments = []
         for order in self._orders.values():
-            order.wake(now, wall)
-            if (moment := order.next_change()) is not None:
+            if order.wake(now, wall):
+                moments.append(now)
+            elif (moment := order.next_change()) is not None:
                 moments.append(moment)
         return moments

@@ -268,7 +268,8 @@ class Pool:
         changed = self._site(lease, error, how, now, well=well)
         if not changed or lease.breaker is not place.breaker:
             self._touch(place)
-        self._line.stir(turned_away=changed or not isinstance(how, Nothing | Strike))
+        worse = changed or not isinstance(how, Nothing | Strike)
+        self._line.stir(turned_away=worse or (self.waiting > 0 and self._why.outlasts(place, lease.want.sort)))
 
     def proved(self, lease: Lease) -> None:
         """An answer began: others need not wait for its end to try the same. Leases call this, nobody else."""
@@ -358,7 +359,7 @@ class Pool:
         if lease.breaker.end(lease.serial):
             self._touch_site(lease.breaker)
         self._touch(lease.place)
-        self._line.stir()
+        self._line.stir(turned_away=full is not None and full.why not in ("busy", "ceiling"))
 
     def _full(self) -> float | None:
         """Seconds until the upstream as a whole takes more, 0 where a slot must come back; None where it does now."""
@@ -371,13 +372,12 @@ class Pool:
     # --- judging ---
 
     def _judge(self, place: Place, error: GatewayError, how: Verdict, model: str, group: Kind, number: int) -> None:
-        if isinstance(how, Nothing):
+        if isinstance(how, Nothing) or self._places.get(place.account.id) is not place:  # nor of one that was left out
             return
         facts = place.standing.apply(
             how, model=model, group=group, number=number, now=self._clock(), wall=self._wall(), rng=self._rng
         )
-        if self._places.get(place.account.id) is place:  # of one that was left out nobody wants to know
-            self._tell.note(place.account.id, facts)
+        self._tell.note(place.account.id, facts)
         if isinstance(how, ModelOff):
             self._places.restricted(place)
         if isinstance(how, Reject | Park | Exhaust | ModelOff):

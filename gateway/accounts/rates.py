@@ -27,15 +27,15 @@ class Entry:
 class Rates:
     """What was used of an account's rates, and when they let the next request through."""
 
-    __slots__ = ("_before", "_entries", "_held", "_interval", "_last", "_requests", "_tokens", "_tokens_used")
+    __slots__ = ("_before", "_entries", "_held", "_interval", "_last", "_most", "_requests", "_tokens", "_tokens_used")
 
     def __init__(self, account: Account, before: Rates | None = None) -> None:
         """`before`: the same account under other limits, whose use still counts."""
-        per_minute = account.requests_per_minute
+        self._most = account.requests_per_minute or 0
         self._interval = account.min_interval
         self._last: float = before._last if before else float("-inf")
-        earlier = (before._requests or ()) if before else ()
-        self._requests: deque[float] | None = deque(earlier, maxlen=per_minute) if per_minute else None
+        earlier = before._requests if before else ()
+        self._requests: deque[float] = deque(earlier, maxlen=max(self._most, len(earlier)))
         self._before = self._last
         self._tokens = account.tokens_per_minute
         self._entries: deque[Entry] = before._entries if before else deque()
@@ -52,9 +52,8 @@ class Rates:
     def until(self, now: float, tokens: int = 0) -> float:
         """When the next request that may use so many tokens is let through; not later than `now` where it would now."""
         moment = self._last + self._interval
-        requests = self._requests
-        if requests and len(requests) == requests.maxlen:
-            moment = max(moment, requests[0] + MINUTE)
+        if self._most and len(self._requests) >= self._most:
+            moment = max(moment, self._requests[-self._most] + MINUTE)
         return moment if self._tokens is None else max(moment, self._room(now, tokens))
 
     def _room(self, now: float, tokens: int) -> float:
@@ -86,8 +85,7 @@ class Rates:
     def start(self, number: int, now: float, tokens: int) -> None:
         """Lease `number` begins, expected to use so many tokens."""
         self._before, self._last = self._last, now
-        if self._requests is not None:
-            self._requests.append(now)
+        self._requests.append(now)
         if self._tokens is not None:
             entry = Entry(now, tokens)
             self._entries.append(entry)
@@ -98,7 +96,7 @@ class Rates:
         """Lease `number`, begun then, did not begin after all. Others may have begun since."""
         if self._last == began:
             self._last = self._before
-        if self._requests and began in self._requests:
+        if began in self._requests:
             self._requests.remove(began)
         self.settle(number, 0)
 

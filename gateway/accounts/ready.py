@@ -57,13 +57,16 @@ class Ready:
         """The account is no longer one of the pool."""
         self._stamps.pop(place.account.id, None)
 
-    def wake(self, now: float, wall: float) -> None:
-        """File anew whom time has set free. Call it before the rest."""
+    def wake(self, now: float, wall: float) -> bool:
+        """File anew whom time has set free. Call it before the rest. Whether there was anybody."""
         self._now, self._wall = now, wall
+        woken = False
         while self._later and self._later[0][0] <= now:
             _, _, stamp, place = heappop(self._later)
             if self._stamps.get(place.account.id) == stamp:
                 self.touch(place, now, wall)
+                woken = True
+        return woken
 
     def first(self, fits: Fits) -> Place | None:
         """The best that fits. Those that do not keep their places."""

@@ -72,9 +72,11 @@ def _worst(
     place: Place, exhausted: Mapping[Kind, float], now: float, wall: float
 ) -> tuple[Status, float | None, str | None]:
     standing = place.standing
+    if standing.unusable:
+        return "INVALID", None, standing.unusable
     if not standing.enabled:
         return "DISABLED", None, "disabled by the operator"
-    if why := standing.unusable or standing.rejected or standing.parked:
+    if (why := standing.rejected or standing.parked) is not None:
         return "INVALID", None, why
     if exhausted:
         what = "anything" if len(exhausted) == len(GROUP_OF) else ", ".join(exhausted)

@@ -75,7 +75,7 @@ class Waiter(Generic[T]):
 class Queue(Generic[T]):
     """A bounded line; with no waiters it is false."""
 
-    __slots__ = ("_alarm", "_count", "_most", "_owners", "_tickets")
+    __slots__ = ("_alarm", "_count", "_due", "_most", "_owners", "_tickets")
 
     def __init__(self, most: int = MOST_WAITING) -> None:
         self._most = most
@@ -83,6 +83,8 @@ class Queue(Generic[T]):
         """By caller, the next to be served first; of each by ticket."""
         self._count = self._tickets = 0
         self._alarm: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        """When the alarm rings, by the loop's clock."""
 
     def __len__(self) -> int:
         return self._count
@@ -147,12 +149,20 @@ class Queue(Generic[T]):
         waiter.future.set_exception(why)
 
     def wake_in(self, seconds: float | None, wake: Callable[[], None]) -> None:
-        """Call `wake` after `seconds` if anybody waits, in place of any earlier such wish; None: not at all."""
+        """Call `wake` after `seconds` if anybody waits; None: time alone is no reason. A sooner call stays due."""
+        if seconds is None or (waiter := next(self.everyone(), None)) is None:
+            return
+        loop = waiter.future.get_loop()
+        due = loop.time() + seconds
         if self._alarm is not None:
+            if self._due <= due:
+                return
             self._alarm.cancel()
-            self._alarm = None
-        if seconds is not None and (waiter := next(self.everyone(), None)) is not None:
-            self._alarm = waiter.future.get_loop().call_later(seconds, wake)
+        self._due, self._alarm = due, loop.call_at(due, self._ring, wake)
+
+    def _ring(self, wake: Callable[[], None]) -> None:
+        self._alarm = None
+        wake()
 
     def _leave(self, waiter: Waiter[T]) -> None:
         line = self._owners.get(waiter.want.owner)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from gateway.accounts.health import Level, Obstacle
-from gateway.accounts.place import Place
+from gateway.accounts.place import Place, Sort
 from gateway.accounts.places import Places
 from gateway.accounts.refusal import none_possible, refusal
 from gateway.accounts.waiting import Want
@@ -43,6 +43,10 @@ class Why:
         """Whether a slot is all that is missing at an account that does not fail over and over."""
         return self._hopeful(want, 0 if want.trusted else 1)
 
+    def outlasts(self, place: Place, sort: Sort) -> bool:
+        """Whether what stands against an account outlasts any wait for a slot."""
+        return not _brief(place.obstacle(sort, self._clock(), self._wall()))
+
     def soonest(self, want: Want) -> float | None:
         """Seconds until an account could take it: 0 where one could now or is merely busy, None for never."""
         obstacles = self._obstacles(want, self._most(want))
@@ -61,10 +65,7 @@ class Why:
         return error
 
     def _hopeful(self, want: Want, most: Level) -> bool:
-        return any(
-            obstacle is None or obstacle.why == "busy" or (obstacle.why == "paced" and obstacle.seconds <= PACE_WAIT)
-            for obstacle in self._obstacles(want, most)
-        )
+        return any(map(_brief, self._obstacles(want, most)))
 
     def _most(self, want: Want) -> Level:
         """Whom it is left to: those who fail over and over serve where nobody better could."""
@@ -87,3 +88,8 @@ class Why:
     def _only(self, account_id: str) -> list[Place]:
         place = self._places.get(account_id)
         return [] if place is None else [place]
+
+
+def _brief(obstacle: Obstacle | None) -> bool:
+    """Whether it is worth waiting for: a slot, or what rates let through soon."""
+    return obstacle is None or obstacle.why == "busy" or (obstacle.why == "paced" and obstacle.seconds <= PACE_WAIT)

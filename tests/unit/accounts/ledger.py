@@ -39,6 +39,20 @@ def quota_day(account: Account, wall: float) -> float:
 
 
 @dataclass(eq=False)
+class Site:
+    unreached: int = 0
+    failures: int = 0
+    latest: float = -math.inf
+    """When it failed last."""
+    out: int = 0
+
+    def doubtful(self, now: float) -> bool:
+        """Whether a pool may keep away from it: a while, or as long as somebody tries."""
+        failed = self.unreached >= 3 or self.failures >= 5
+        return failed and (self.out > 0 or now < self.latest + ANY_OPENING)
+
+
+@dataclass(eq=False)
 class Booked:
     """One lease."""
 
@@ -48,17 +62,7 @@ class Booked:
     wall_day: float
     tokens: int
     epoch: int
-
-
-@dataclass(eq=False)
-class Site:
-    unreached: int = 0
-    failures: int = 0
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether a pool may keep away from it."""
-        return self.unreached >= 3 or self.failures >= 5
+    site: Site
 
 
 @dataclass(eq=False)
@@ -161,15 +165,14 @@ class Book:
                 moment = max(moment, one.at + 60.0)
         return moment
 
+    def better(self, want: Want, now: float, wall: float, pool: object) -> bool:
+        """Whether this pool has no reason to keep it from this work, but for its slots."""
+        return self.strikes == 0 and not self.site.doubtful(now) and self.soonest(want, now, wall, pool) <= 0.0
+
     def certainly_free(self, want: Want, now: float, wall: float, pool: object) -> bool:
-        """Whether this pool has no reason to keep it from this work."""
+        """The same, and it has a slot."""
         slots = 1 if self.limited else self.account.max_concurrency
-        return (
-            len(self.out) < slots
-            and self.strikes == 0
-            and not self.site.doubtful
-            and self.soonest(want, now, wall, pool) <= 0.0
-        )
+        return len(self.out) < slots and self.better(want, now, wall, pool)
 
 
 class Ledger:
@@ -237,12 +240,14 @@ class Ledger:
             self.check(soonest <= 1e-6, f"{id_} is used {soonest} s early")
             slow = book.goods is not None and len(out) >= 2**book.goods
             self.check(not slow, f"{id_} has {len(out)} out after {book.goods} successes since its rest")
-            if book.ejected > now:
-                self.check(not self.anybody(want, pool, now), f"{id_} failed over and over, and others are free")
+            if book.ejected > now and want.only is None:
+                better = [other.account.id for other in self.books.values() if other.better(want, now, wall, pool)]
+                self.check(not better, f"{id_} failed over and over, and serves where {better[:3]} could")
         elif not self.apart and now - book.worse > self.slack:
             early = book.soonest(want, now + self.slack, wall + self.slack, pool)
             self.check(early <= 0, f"{id_} is used {early} s early")
-        booked = Booked(lease, pool, now, lease.quota_ends, want.tokens, book.epoch)
+        booked = Booked(lease, pool, now, lease.quota_ends, want.tokens, book.epoch, book.site)
+        book.site.out += 1
         book.out.append(booked)
         book.starts.append(booked)
         while book.starts and book.starts[0].at < now - 120:
@@ -262,6 +267,7 @@ class Ledger:
             return
         book = self.books[lease.account.id]
         self.say(f"{lease.account.id} did not begin")
+        booked.site.out -= 1
         book.out.remove(booked)
         book.starts.remove(booked)
         book.latest = max((one.at for one in book.starts), default=-math.inf)
@@ -287,6 +293,7 @@ class Ledger:
         book = self.books[lease.account.id]
         self.say(f"{lease.account.id} ends: {'well' if well else type(error).__name__}")
         book.out.remove(booked)
+        booked.site.out -= 1
         if lease.tokens is not None:
             booked.tokens = lease.tokens
         if error is not None and _spent_nothing(error):
@@ -301,7 +308,7 @@ class Ledger:
             self._blame(book, lease, error)
         if isinstance(error, errors.UpstreamError) and not isinstance(error, SAYS_NOTHING):
             site = self._site(lease.account)
-            site.failures += 1
+            site.failures, site.latest = site.failures + 1, self._clock()
             site.unreached = site.unreached + 1 if isinstance(error, errors.UpstreamUnreachable) else 0
 
     def _out(self, lease: Lease) -> Booked | None:
@@ -433,7 +440,7 @@ class Ledger:
         certain = lasting = math.inf
         for book in self.books.values():
             own = book.soonest(want, now, wall, pool)
-            slack = (ANY_OPENING if book.site.doubtful else 0.0) + (ANY_EJECTION if book.strikes else 0.0)
+            slack = (ANY_OPENING if book.site.doubtful(now) else 0.0) + (ANY_EJECTION if book.strikes else 0.0)
             certain, lasting = min(certain, own + slack), min(lasting, own)
         told = error.retry_after
         assert told is not None

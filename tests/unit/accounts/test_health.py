@@ -358,6 +358,8 @@ def test_exhausted_for_videos_still_chats_and_makes_images() -> None:
     assert [it.why(group=GROUP_OF[kind]) for kind in ("t2v", "flf2v", "ref2v")] == [Obstacle("exhausted", 600)] * 3
     assert [it.why(group=GROUP_OF[kind]) for kind in ("t2t", "t2i", "i2i", "tts")] == [None] * 4
     assert it.why(group="t2v", wall=NOON + 600) is None
+    it.start("t2t")
+    assert it.why(group="t2v") == Obstacle("exhausted", 600)
 
 
 def test_a_shorter_exhaustion_does_not_shorten_a_longer() -> None:

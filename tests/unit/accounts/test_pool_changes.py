@@ -188,6 +188,15 @@ def test_accounts_that_move_to_another_site_leave_no_trial_behind() -> None:
     assert it.take(only="up/b").held
 
 
+def test_one_that_moved_gets_the_slot_back_that_it_had_elsewhere() -> None:
+    it = House(account("a", max_concurrency=1, base_url="https://one"))
+    held = it.take()
+    it.bind(account("a", max_concurrency=1, base_url="https://other"))
+    assert "busy" in it.refused().message
+    held.release()
+    assert it.take().held
+
+
 def test_a_site_is_known_as_long_as_an_account_is_behind_it() -> None:
     it = House(account("a"), account("b"))
     it.fail(errors.UpstreamUnreachable(), 3)

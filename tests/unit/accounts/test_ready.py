@@ -174,6 +174,8 @@ class Kept(RuleBasedStateMachine):
         for place in self.places:
             if place.free(self.sort, self.now, self.wall):
                 moments.append(place.standing.level_changes(self.now))
+            if place.standing.in_flight >= place.standing.slots:
+                continue  # whatever time does, a slot has to come back
             for tokens in (0, 10, 40, 50):
                 obstacle = place.obstacle(self.sort, self.now, self.wall, tokens)
                 if obstacle is not None and 0 < obstacle.seconds < math.inf:

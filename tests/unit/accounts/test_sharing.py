@@ -196,6 +196,16 @@ async def test_what_was_used_before_all_was_forgotten_still_counts() -> None:
     assert list(it.shared.used.values()) == [3]
 
 
+async def test_what_others_hold_counts_as_soon_as_it_is_heard() -> None:
+    it = Processes(2, account("a", max_concurrency=10), account("b", max_concurrency=10))
+    one, other = it.pools
+    for _ in range(4):
+        await lease(other, only="up/a")
+    for _ in range(2):
+        await lease(one, only="up/b")
+    assert [(await lease(one)).account.name for _ in range(3)] == ["a", "b", "b"]
+
+
 # --- a no ---
 
 

@@ -92,6 +92,9 @@ class Simulation:
         self.rules = PoolRules(selection=run.selection, ceiling=run.ceiling)
         self.pools = [self.pool(n) for n in range(run.pools)]
         self.pending: dict[int, tuple[Want, Pool, float]] = {}
+        self.tasks: dict[int, asyncio.Task[str]] = {}
+        self.down: set[str] = set()
+        """Sites that nobody reaches now."""
         self.ends: Counter[str] = Counter()
 
     def wall(self) -> float:
@@ -214,6 +217,8 @@ class Simulation:
         if not well and (error is None or error.fault in (Fault.CALLER, Fault.GATEWAY)):
             self.ledger.check(self.shown(lease) == before, f"{error!r} changed {lease.account.id}: {before}")
         lease.release(errors.CredentialRejected())
+        if self.pending and self.rng.random() < 0.05:  # perhaps the very one that was served by this
+            self.tasks[self.rng.choice(list(self.pending))].cancel()
 
     def shown(self, lease: Lease) -> tuple[Any, ...]:
         """What of an account only its own faults and successes may change."""
@@ -222,6 +227,8 @@ class Simulation:
 
     def fault(self, account: Account) -> GatewayError | None:
         rng = self.rng
+        if account.base_url in self.down:
+            return rng.choice([errors.UpstreamUnreachable(sent="no"), errors.UpstreamFailed()])
         if rng.random() > self.run.faults * self.temper[account.id]:
             return errors.ContentRefused() if rng.random() < 0.03 else None
         groups = [CALLERS, OTHERS, ACCOUNTS, ACCOUNTS, [errors.RateLimited, errors.ConcurrencyLimited]]
@@ -301,6 +308,15 @@ class Simulation:
             slots.come_back()
             self.ledger.say("what is shared comes back")
 
+    async def break_down(self) -> None:
+        """Sites of upstreams fail for a while, one and sometimes all of them."""
+        while True:
+            await asyncio.sleep(self.rng.uniform(1, self.run.seconds / 4))
+            self.down = set(self.rng.sample([f"https://{n}.example" for n in range(3)], self.rng.choice([1, 1, 3])))
+            self.ledger.say(f"down: {sorted(self.down)}")
+            await asyncio.sleep(self.rng.uniform(1, self.run.seconds / 8))
+            self.down = set()
+
     async def audit(self) -> None:
         while self.ledger.exact:
             await asyncio.sleep(self.rng.uniform(0.5, 2))
@@ -318,9 +334,12 @@ class Simulation:
         beside = [asyncio.create_task(self.audit())]
         if self.run.operators and self.run.pools == 1:
             beside.append(asyncio.create_task(self.operate()))
+        if self.run.upstream_faults:
+            beside.append(asyncio.create_task(self.break_down()))
         if self.run.away:
             beside.append(asyncio.create_task(self.come_and_go()))
         requests = [asyncio.create_task(self.request(n)) for n in range(self.run.requests)]
+        self.tasks = dict(enumerate(requests))
         cancels = [asyncio.create_task(self.cancel(task)) for task in requests if self.rng.random() < 0.2]
         outcomes = await asyncio.gather(*requests, return_exceptions=True)
         await asyncio.gather(*cancels)
@@ -365,7 +384,7 @@ def simulate(run: Run) -> Simulation:
     return simulation
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(20))
 def test_faults_of_accounts_and_callers(seed: int) -> None:
     """What time frees is known to the second."""
     few = Run(seed, accounts=12, requests=500, selection=SELECTIONS[seed % 5], ceiling=8 if seed % 3 == 0 else None)
@@ -373,23 +392,23 @@ def test_faults_of_accounts_and_callers(seed: int) -> None:
     assert min(ends["served"], ends["refused"], ends["cancelled"]) > 20, ends
 
 
-@pytest.mark.parametrize("seed", range(10, 16))
+@pytest.mark.parametrize("seed", range(20, 36))
 def test_faults_of_upstreams_as_well(seed: int) -> None:
     ends = simulate(Run(seed, accounts=15, requests=500, selection=SELECTIONS[seed % 5], upstream_faults=True)).ends
     assert min(ends["served"], ends["refused"]) > 20, ends
 
 
-@pytest.mark.parametrize("seed", [20, 21])
+@pytest.mark.parametrize("seed", [40, 41])
 def test_hundreds_of_accounts_and_thousands_of_requests(seed: int) -> None:
-    many = Run(seed, accounts=300, requests=2_500, seconds=60.0, callers=40, faults=0.2, upstream_faults=seed == 21)
+    many = Run(seed, accounts=300, requests=2_500, seconds=60.0, callers=40, faults=0.2, upstream_faults=seed == 41)
     ends = simulate(many).ends
     assert ends["served"] > 1_200, ends
 
 
-@pytest.mark.parametrize("seed", range(30, 36))
+@pytest.mark.parametrize("seed", range(50, 62))
 def test_processes_that_share_their_limits(seed: int) -> None:
     several = Run(seed, accounts=12, requests=400, pools=3, operators=False, ceiling=10 if seed % 2 else None)
-    ends = simulate(replace(several, away=seed >= 34)).ends
+    ends = simulate(replace(several, away=seed >= 56)).ends
     assert min(ends["served"], ends["refused"]) > 20, ends
 
 
@@ -408,7 +427,7 @@ RUNS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(RUNS)
 def test_whatever_the_pool_is_like(run: Run) -> None:
     simulate(run)

@@ -98,12 +98,13 @@ async def test_who_fits_is_served_before_whose_turn_it_is() -> None:
     assert queue.first(lambda _: False) is None
 
 
-async def test_who_gave_up_what_it_got_stands_where_it_stood() -> None:
+@pytest.mark.parametrize("first", [0, 1])
+async def test_who_gave_up_what_it_got_stands_where_it_stood(first: int) -> None:
     queue: Queue[int] = Queue()
     waiters = [queue.join(want(owner), "up") for owner in "AAABB"]
     for waiter in waiters[:2]:
         queue.serve(waiter, 0)
-    for waiter in reversed(waiters[:2]):
+    for waiter in (waiters[first], waiters[1 - first]):
         queue.join(waiter.want, "up", waiter.ticket)
     assert order(queue) == [("A", 1), ("B", 4), ("A", 2), ("B", 5), ("A", 3)]
 
@@ -454,6 +455,20 @@ async def test_who_joins_the_line_does_not_put_off_who_waits_there() -> None:
     queue.wake_in(1.0, lambda: rung.append(now()))
     await asyncio.sleep(10)
     assert rung == [2.0, 11.0], "and anew"
+
+
+@pytest.mark.parametrize("limit", [{"requests_per_minute": 2}, {"daily_quota": {"t2t": 2}}])
+async def test_who_waits_is_refused_once_those_before_have_used_it_all_up(limit: dict[str, Any]) -> None:
+    pool = looped(account(max_concurrency=1, **limit))
+    held, waiting = take(pool), [asks(pool, wait=30) for _ in range(4)]
+    await until(lambda: pool.waiting == 4)
+    begun = now()
+    held.release()
+    (await waiting[0]).release()
+    told = await asyncio.gather(*waiting[1:], return_exceptions=True)
+    assert [type(error) for error in told] == [AllResting] * 3
+    assert now() == begun
+    assert pool.waiting == 0
 
 
 async def test_who_is_served_and_leaves_at_once_has_used_nothing() -> None:
