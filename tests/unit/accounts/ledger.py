@@ -42,14 +42,15 @@ def quota_day(account: Account, wall: float) -> float:
 class Site:
     unreached: int = 0
     failures: int = 0
+    failed: bool = False
+    """Often enough since it worked last."""
     latest: float = -math.inf
     """When it failed last."""
     out: int = 0
 
     def doubtful(self, now: float) -> bool:
         """Whether a pool may keep away from it: a while, or as long as somebody tries."""
-        failed = self.unreached >= 3 or self.failures >= 5
-        return failed and (self.out > 0 or now < self.latest + ANY_OPENING)
+        return self.failed and (self.out > 0 or now < self.latest + ANY_OPENING)
 
 
 @dataclass(eq=False)
@@ -310,13 +311,14 @@ class Ledger:
             site = self._site(lease.account)
             site.failures, site.latest = site.failures + 1, self._clock()
             site.unreached = site.unreached + 1 if isinstance(error, errors.UpstreamUnreachable) else 0
+            site.failed = site.failed or site.unreached >= 3 or site.failures >= 5
 
     def _out(self, lease: Lease) -> Booked | None:
         return next((one for one in self.books[lease.account.id].out if one.lease is lease), None)
 
     def _works(self, lease: Lease) -> None:
         site = self._site(lease.account)
-        site.failures = site.unreached = 0
+        site.failures, site.unreached, site.failed = 0, 0, False
 
     def _blame(self, book: Book, lease: Lease, error: GatewayError) -> None:
         now, wall, group, told = self._clock(), self._wall(), lease.want.sort.group, error.retry_after
@@ -345,7 +347,8 @@ class Ledger:
     def _strike(self, book: Book, now: float) -> None:
         book.strikes += 1
         book.limited = True
-        if book.strikes >= 3 and book.ejected <= now:
+        busy = sum(one.at > now - 120 for one in book.starts) >= 20  # so that shares count, and it may be out already
+        if book.strikes == 3 and not busy:
             book.ejected = now + 30.0
 
     def _pool_of(self, lease: Lease) -> object:
@@ -462,7 +465,7 @@ class Ledger:
         left = [booked.lease.account.id for book in self.books.values() for booked in book.out]
         self.check(not left, f"never given back: {left}")
         for (id_, group, ends), leases in self.journal.items():
-            if (id_, group) in self._counted():
+            if (id_, group) in self._counted() and ends > self._wall():
                 used = self.books[id_].ever[group, ends]
                 self.check(leases == used, f"{id_}: {leases} of {group} were told, {used} were used")
 
