@@ -355,7 +355,7 @@ class Standing:
         self, seconds: float | None, number: int, now: float, wall: float, rng: random.Random
     ) -> tuple[Fact, ...]:
         """A longer rest extends, a shorter never shortens. Several errors of one burst back off once."""
-        if number > self._limited_at:
+        if number > self._limited_at and self.rest_until <= now:
             self._limits += 1
             self._limited_at = self.started
         if seconds is None:

@@ -84,14 +84,10 @@ class Line:
     def _serve(self) -> None:
         """Leases for those who wait, in turn; who wants what was not to be had is not tried again now."""
         missing: set[Want] = set()
-
-        def fits(want: Want) -> bool:
-            return _alike(want) not in missing
-
-        while (waiter := self._queue.first(fits)) is not None:
+        while (waiter := self._queue.first(missing)) is not None:
             lease = self._take(waiter.want)
             if lease is None:
-                missing.add(_alike(waiter.want))
+                missing.add(waiter.alike)
             else:
                 self._queue.serve(waiter, lease)
 
@@ -99,18 +95,12 @@ class Line:
         hopes: dict[Want, bool] = {}
         hopeless: list[Waiter[Lease]] = []
         for waiter in self._queue.everyone():
-            alike = _alike(waiter.want)
-            if alike not in hopes:
-                hopes[alike] = self._hopeful(waiter.want)
-            if not hopes[alike]:
+            if waiter.alike not in hopes:
+                hopes[waiter.alike] = self._hopeful(waiter.want)
+            if not hopes[waiter.alike]:
                 hopeless.append(waiter)
         for waiter in hopeless:
             self._queue.refuse(waiter, self._refusal(waiter.want))
 
     def _set_alarm(self) -> None:
         self._queue.wake_in(self._next_change(), self.stir)
-
-
-def _alike(want: Want) -> Want:
-    """The same for all who can be served by the same accounts, whoever they are."""
-    return want if not want.owner else Want(want.sort, want.exclude, want.only, "", want.tokens, want.trusted)

@@ -194,13 +194,10 @@ class Pool:
         place = self._places.get(account_id) or self._places.get(f"{self.upstream}/{account_id}")
         return place.account if place is not None else None
 
-    def renewed(self, name: str, account: Account | None = None) -> None:
-        """Its credential was renewed, or its fault seen to: it starts afresh, as `account` where one is given."""
+    def renewed(self, name: str) -> None:
+        """Its fault was seen to: it starts afresh. (One with another credential does by `rebind`.)"""
         place = self._place(name)
         place.standing.renew()
-        if account is not None:
-            place.account = account
-            place.standing.bind(account)
         self._tell.renewed(place.account.id)
         self._touch(place)
         self._line.stir()
@@ -285,6 +282,8 @@ class Pool:
     def paced(self, lease: Lease, seconds: float) -> None:
         """An answer said that its account has nothing left for so long. Leases call this, nobody else."""
         lease.standing.pace(seconds, self._clock())
+        if self._sharing is not None:
+            self._sharing.pace(lease.account.id, self._wall() + seconds)
         self._touch(lease.place)
 
     # --- choosing ---

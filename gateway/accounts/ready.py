@@ -53,10 +53,6 @@ class Ready:
         stamp = self._stamps[place.account.id] = self._stamps.get(place.account.id, 0) + 1
         self._file(place, stamp, now, wall)
 
-    def forget(self, place: Place) -> None:
-        """The account is no longer one of the pool."""
-        self._stamps.pop(place.account.id, None)
-
     def wake(self, now: float, wall: float) -> bool:
         """File anew whom time has set free. Call it before the rest. Whether there was anybody."""
         self._now, self._wall = now, wall

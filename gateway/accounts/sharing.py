@@ -81,6 +81,10 @@ class Sharing:
         if name in ("rest", "exhausted") and fact.until < NEVER:
             self._slots.rest(account_id, group or None, fact.until)
 
+    def pace(self, account_id: str, until: float) -> None:
+        """Its rates are used up, as the upstream says: whoever's doing that was. Unix seconds."""
+        self._slots.rest(account_id, None, until)
+
     def forget(self, account_id: str) -> None:
         self._crowds.pop(account_id, None)
         self._slots.forget(account_id)

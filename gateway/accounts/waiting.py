@@ -7,7 +7,7 @@ nothing behind.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -69,18 +69,22 @@ class Waiter(Generic[T]):
     want: Want
     ticket: int
     """Lower stands further in front of the same caller's others."""
+    alike: Want
+    """The same for all who can be served by the same accounts, whoever they are."""
     future: asyncio.Future[T] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Queue(Generic[T]):
     """A bounded line; with no waiters it is false."""
 
-    __slots__ = ("_alarm", "_count", "_due", "_most", "_owners", "_tickets")
+    __slots__ = ("_alarm", "_alike", "_count", "_due", "_most", "_owners", "_tickets")
 
     def __init__(self, most: int = MOST_WAITING) -> None:
         self._most = most
         self._owners: OrderedDict[str, OrderedDict[int, Waiter[T]]] = OrderedDict()
         """By caller, the next to be served first; of each by ticket."""
+        self._alike: Counter[Want] = Counter()
+        """How many wait for the same."""
         self._count = self._tickets = 0
         self._alarm: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -88,6 +92,11 @@ class Queue(Generic[T]):
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def wants(self) -> int:
+        """How many different things are waited for."""
+        return len(self._alike)
 
     def bind(self, most: int) -> None:
         """From now on so many may wait; who waits already does."""
@@ -98,7 +107,9 @@ class Queue(Generic[T]):
         if ticket is None and self._count >= self._most:
             raise Overloaded(f"{self._count} requests already wait for an account of {upstream!r}")
         self._tickets += 1
-        waiter: Waiter[T] = Waiter(want, self._tickets if ticket is None else ticket)
+        alike = Want(want.sort, want.exclude, want.only, "", want.tokens, want.trusted)
+        waiter: Waiter[T] = Waiter(want, self._tickets if ticket is None else ticket, alike)
+        self._alike[alike] += 1
         line = self._owners.setdefault(want.owner, OrderedDict())
         line[waiter.ticket] = waiter
         if ticket is not None:
@@ -125,9 +136,11 @@ class Queue(Generic[T]):
         self._leave(waiter)
         return future.result() if future.done() else None
 
-    def first(self, fits: Callable[[Want], bool]) -> Waiter[T] | None:
-        """Of the caller whose turn is longest due, the oldest whose want fits."""
-        return next((waiter for waiter in self.everyone() if fits(waiter.want)), None)
+    def first(self, missing: Collection[Want] = ()) -> Waiter[T] | None:
+        """Of the caller whose turn is longest due, the oldest who does not wait for what is `missing`, nor alike."""
+        if len(missing) >= self.wants:
+            return None
+        return next((waiter for waiter in self.everyone() if waiter.alike not in missing), None)
 
     def everyone(self) -> Iterator[Waiter[T]]:
         return (waiter for line in self._owners.values() for waiter in line.values())
@@ -170,6 +183,9 @@ class Queue(Generic[T]):
             return
         del line[waiter.ticket]
         self._count -= 1
+        self._alike[waiter.alike] -= 1
+        if not self._alike[waiter.alike]:
+            del self._alike[waiter.alike]
         if not line:
             del self._owners[waiter.want.owner]
         if not self._count and self._alarm is not None:

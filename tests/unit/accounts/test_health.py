@@ -58,6 +58,11 @@ class Alone:
     def succeed(self, number: int | None = None) -> None:
         self.standing.succeed(self.standing.started if number is None else number, self.now)
 
+    def end_outside(self, how: Verdict) -> None:
+        """What a request without a lease showed."""
+        self.standing.in_flight += 1
+        self.end(self.standing.started + 1, how)
+
     def why(self, model: str = "m", group: Kind = "t2t", wall: float = NOON) -> Obstacle | None:
         return self.standing.obstacle(model, group, self.now, wall)
 
@@ -154,6 +159,16 @@ def test_a_burst_of_refusals_backs_off_once() -> None:
     for number in [it.start() for _ in range(6)]:
         it.end(number, Rest(None))
     assert it.standing.rest_until - it.now <= 5
+
+
+def test_refusals_of_what_needs_no_lease_back_off_once_a_rest() -> None:
+    it = Alone()
+    for _ in range(6):  # polls of a resting account
+        it.end_outside(Rest(None))
+    assert it.standing.rest_until - it.now <= 5
+    it.now = it.standing.rest_until
+    it.end_outside(Rest(None))
+    assert 8 <= it.standing.rest_until - it.now <= 10
 
 
 def test_a_success_from_before_a_rest_does_not_end_the_backoff() -> None:

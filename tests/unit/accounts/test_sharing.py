@@ -172,6 +172,15 @@ async def test_a_quota_that_is_used_up_is_known_everywhere_by_kind() -> None:
     assert (await refused(one)).retry_after == 70
 
 
+async def test_what_an_answer_says_of_rates_is_known_everywhere() -> None:
+    it = Processes(2, account())
+    one, other = it.pools
+    answered = await lease(one)
+    answered.paced(12)
+    answered.release()
+    assert (await refused(other)).retry_after == 12
+
+
 async def test_what_was_renewed_is_renewed_everywhere() -> None:
     it = Processes(2, account())
     one, other = it.pools

@@ -76,7 +76,7 @@ def want(owner: str = "", model: str = "m") -> Want:
 def order(queue: Queue[int]) -> list[tuple[str, int]]:
     """Serve all that wait, and say who they were."""
     served = []
-    while (waiter := queue.first(lambda _: True)) is not None:
+    while (waiter := queue.first()) is not None:
         queue.serve(waiter, 0)
         served.append((waiter.want.owner, waiter.ticket))
     return served
@@ -90,12 +90,15 @@ async def test_callers_take_turns_and_each_has_its_oldest_served_first() -> None
     assert not queue
 
 
-async def test_who_fits_is_served_before_whose_turn_it_is() -> None:
+async def test_who_can_be_served_is_before_whose_turn_it_is() -> None:
     queue: Queue[int] = Queue()
-    queue.join(want("A", "other"), "up")
-    waiter = queue.join(want("A"), "up")
-    assert queue.first(lambda one: one.sort.model == "m") is waiter
-    assert queue.first(lambda _: False) is None
+    other, _, waiter = (queue.join(want(*one), "up") for one in (("A", "other"), ("B", "other"), ("A",)))
+    assert queue.wants == 2
+    assert queue.first({other.alike}) is waiter
+    assert queue.first({other.alike, waiter.alike}) is None
+    queue.serve(waiter, 0)
+    assert queue.wants == 1
+    assert queue.first({other.alike}) is None
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -152,7 +155,7 @@ def test_the_count_is_right_whatever_happens(steps: list[tuple[str, str]]) -> No
             elif step == "rejoin" and given_up:
                 old = given_up.pop()
                 waiting.append(queue.join(old.want, "up", old.ticket))
-            elif step == "serve" and (served := queue.first(want(owner).__eq__)) is not None:
+            elif step == "serve" and (served := next((one for one in waiting if one.want.owner == owner), None)):
                 queue.serve(served, 0)
                 waiting.remove(served)
                 given_up.append(served)
@@ -164,6 +167,7 @@ def test_the_count_is_right_whatever_happens(steps: list[tuple[str, str]]) -> No
                 assert await queue.outcome(leaving, 0, lambda _: None) is None
             assert len(queue) == len(waiting) == len(list(queue.everyone()))
             assert set(queue.everyone()) == set(waiting)
+            assert queue.wants == len({one.alike for one in waiting})
 
     asyncio.run(happen())
 
