@@ -38,6 +38,11 @@ class Breaker:
         self.until = 0.0
         """While open: when a trial may be made. 0: closed."""
 
+    @property
+    def calm(self) -> bool:
+        """Whether nothing failed since it last worked."""
+        return not self._failures and not self.until
+
     def state(self, now: float) -> BreakerState:
         if not self.until:
             return "closed"

@@ -68,10 +68,13 @@ class Line:
 
     def slot_back(self, now: float) -> None:
         """A slot came back at the pool. Monotonic seconds."""
-        if self._queue and self._last_back is not None:
+        if not self._queue:
+            self._last_back = None  # a time in which nobody waited tells nothing
+            return
+        if self._last_back is not None:
             since = now - self._last_back
             self._between = since if self._between is None else self._between + SMOOTHING * (since - self._between)
-        self._last_back = now if self._queue else None  # a time in which nobody waited tells nothing
+        self._last_back = now
 
     def ahead(self, owner: str) -> int:
         """How many are served before one more of this caller."""

@@ -10,7 +10,7 @@ from gateway.accounts.breaker import Breaker
 from gateway.accounts.place import Place, Sort
 from gateway.accounts.ready import Rank, Ready
 from gateway.accounts.ring import Ring
-from gateway.types import Account
+from gateway.types import Account, Kind
 
 MOST_ORDERS: Final = 64
 """Sorts of work whose order is kept; the least used gives way."""
@@ -25,7 +25,8 @@ class Places:
         self._places: dict[str, Place] = {}
         self._gone: dict[str, Place] = {}
         """Left out while leases of theirs were out."""
-        self._orders: OrderedDict[Sort, Ready] = OrderedDict()
+        self._orders: OrderedDict[tuple[str, Kind, frozenset[str]], Ready] = OrderedDict()
+        """By the parts of a `Sort`."""
         self._restricted: set[str] = set()
         """Models that some account may not use."""
         self._sites: dict[tuple[str, str | None], Breaker] = {}
@@ -87,20 +88,19 @@ class Places:
         found = place.standing.off_models - self._restricted
         if found:
             self._restricted |= found
-            for sort in [sort for sort in self._orders if sort.model in found]:
-                del self._orders[sort]
+            for key in [key for key in self._orders if key[0] in found]:
+                del self._orders[key]
 
     def ready(self, sort: Sort, now: float, wall: float) -> Ready:
         """The order for a sort of work, up to date."""
-        if sort.model not in self._restricted:
-            sort = Sort(EVERY_MODEL, sort.group, sort.tags)
-        order = self._orders.get(sort)
+        key = sort.model if sort.model in self._restricted else EVERY_MODEL, sort.group, sort.tags
+        order = self._orders.get(key)
         if order is None:
             if len(self._orders) >= MOST_ORDERS:
                 self._orders.popitem(last=False)
-            order = self._orders[sort] = Ready(sort, self, self._rank, now, wall)
-        else:
-            self._orders.move_to_end(sort)
+            order = self._orders[key] = Ready(Sort(*key), self, self._rank, now, wall)
+        elif len(self._orders) > 1:
+            self._orders.move_to_end(key)
         order.wake(now, wall)
         return order
 

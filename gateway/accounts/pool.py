@@ -128,7 +128,7 @@ class Pool:
                 lease, ticket = await self._line.wait(want, over - self._clock(), ticket)
             if lease is None:
                 raise self._refusal(want)
-            if await self._stands(lease):
+            if self._sharing is None or await self._stands(lease):
                 return lease
 
     def could(self, **asked: Unpack[Asked]) -> bool:
@@ -248,7 +248,6 @@ class Pool:
         place, standing, now = lease.place, lease.standing, self._clock()
         standing.in_flight -= 1
         self._in_flight -= 1
-        self._line.slot_back(now)
         refund = error is not None and spent_nothing(error)
         if refund and standing.quota.refund(lease.want.sort.group, lease.quota_ends):
             self._tell.used(lease, -1)
@@ -262,16 +261,18 @@ class Pool:
         elif error is not None:
             how = verdict(error)
             self._judge(place, error, how, lease.want.sort.model, lease.want.sort.group, lease.number)
-        changed = self._site(lease, error, how, now, well=well)
+        changed = False if well and lease.breaker.calm else self._site(lease, error, how, now, well=well)
         if not changed or lease.breaker is not place.breaker:
-            self._touch(place)
-        worse = changed or not isinstance(how, Nothing | Strike)
-        self._line.stir(turned_away=worse or (self.waiting > 0 and self._why.outlasts(place, lease.want.sort)))
+            self._places.touch(place, now, self._wall())
+        self._line.slot_back(now)
+        if self._line:
+            worse = changed or not isinstance(how, Nothing | Strike)
+            self._line.stir(turned_away=worse or self._why.outlasts(place, lease.want.sort))
 
     def proved(self, lease: Lease) -> None:
         """An answer began: others need not wait for its end to try the same. Leases call this, nobody else."""
         more = lease.standing.prove(lease.number)
-        if lease.breaker.worked():
+        if not lease.breaker.calm and lease.breaker.worked():
             self._touch_site(lease.breaker)
         elif more:
             self._touch(lease.place)
@@ -290,9 +291,9 @@ class Pool:
 
     def _try(self, want: Want) -> Lease | None:
         """A lease by this process's own count, or None."""
-        now, wall = self._clock(), self._wall()
-        if self._full() is not None:
+        if self._rules.ceiling is not None and self._full() is not None:
             return None
+        now, wall = self._clock(), self._wall()
         place = self._choose(want, now, wall, TRUSTED if want.trusted else NOBODY_FAILING)
         if place is None and not want.trusted and not self._why.better(want):
             place = self._choose(want, now, wall, ANYONE)
@@ -302,15 +303,16 @@ class Pool:
         ready = self._places.ready(want.sort, now, wall)
         sort, exclude, tokens = want.sort, want.exclude, want.tokens
 
-        def able(place: Place) -> bool:
-            return place.free(sort, now, wall, tokens) and place.account.id not in exclude
-
         def fits(place: Place) -> bool:
-            return able(place) and place.standing.level(now) <= level
+            return (
+                place.free(sort, now, wall, tokens)
+                and place.account.id not in exclude
+                and (place.standing.level(now) <= level or want.only is not None)
+            )
 
         if want.only is not None:
             only = self._places.get(want.only)
-            return only if only is not None and able(only) else None
+            return only if only is not None and fits(only) else None
         return self._selection.pick(ready, fits, self._rng, self._places.ring, want.owner)
 
     def _start(self, place: Place, want: Want, now: float, wall: float) -> Lease:
@@ -321,8 +323,9 @@ class Pool:
         self._in_flight += 1
         number = standing.start(want.sort.group, now, wall, want.tokens)
         lease = Lease(self, place, want, number, self.leased, now)
-        self._tell.used(lease, 1)
-        if place.breaker.start(self.leased):
+        if standing.quota.most:
+            self._tell.used(lease, 1)
+        if place.breaker.until and place.breaker.start(self.leased):
             self._touch_site(place.breaker)
         else:
             self._places.touch(place, now, wall)

@@ -105,17 +105,19 @@ class Ready:
             level = standing.level(now)
             rank = self._rank(standing)
             heappush(self._heap, (level, -standing.priority, rank, next(self._ties), stamp, place))
-            when = min(standing.level_changes(now), standing.rates.grows(now) if standing.rates else float("inf"))
-            if when < float("inf"):
-                heappush(self._later, (when, next(self._ties), stamp, place))
-            self._tidy()
+            if level or standing.rates is not None:
+                when = min(standing.level_changes(now), standing.rates.grows(now) if standing.rates else float("inf"))
+                if when < float("inf"):
+                    heappush(self._later, (when, next(self._ties), stamp, place))
+            if len(self._heap) > STALE_SHARE * len(self._stamps) + 16:
+                self._tidy()
         elif 0 < obstacle.seconds < float("inf"):
             when = now + min(max(obstacle.seconds, SOONEST), LOOK_AGAIN)
             heappush(self._later, (when, next(self._ties), stamp, place))
 
     def _tidy(self) -> None:
-        if len(self._heap) > STALE_SHARE * len(self._stamps) + 16:
-            self._heap = [entry for entry in self._heap if self._stamps.get(entry[-1].account.id) == entry[-2]]
-            heapify(self._heap)
-            self._later = [later for later in self._later if self._stamps.get(later[-1].account.id) == later[-2]]
-            heapify(self._later)
+        """Throw out what is stale."""
+        self._heap = [entry for entry in self._heap if self._stamps.get(entry[-1].account.id) == entry[-2]]
+        heapify(self._heap)
+        self._later = [later for later in self._later if self._stamps.get(later[-1].account.id) == later[-2]]
+        heapify(self._later)

@@ -8,13 +8,15 @@ counted on. Either way somebody setting this machine's clock moves no lease, no 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy import ColumnElement, Double, cast, func, literal
 
-
-def _counted() -> float:
-    """Seconds that nobody sets; where the system has such a clock, they go on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+_counted: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""Seconds that nobody sets; where the system has such a clock, they go on while the machine sleeps."""
 
 
 class Clock:
