@@ -24,7 +24,7 @@ WORDS: Final[dict[Why, str]] = {
     "exhausted": "out of quota",
     "resting": "resting",
     "unreachable": "behind an upstream that fails",
-    "paced": "at its rate limit",
+    "paced": "at the rate limit",
     "failing": "failing",
     "busy": "busy",
 }

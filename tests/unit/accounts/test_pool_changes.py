@@ -146,7 +146,7 @@ def test_other_limits_hold_at_once() -> None:
     it.bind(account(max_concurrency=2, requests_per_minute=5))
     it.take()
     it.bind(account(max_concurrency=4, requests_per_minute=2))
-    assert it.refused().message == "no account for 'm': 1 at its rate limit, next in 60 s"
+    assert it.refused().message == "no account for 'm': 1 at the rate limit, next in 60 s"
     it.bind(account(max_concurrency=4, requests_per_minute=2, not_models=frozenset({"m"})))
     assert it.refused().message == "no account for 'm': 1 not allowed to use it"
     assert not [one for one in it.told if one[0] == "renewed"]

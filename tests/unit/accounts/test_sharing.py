@@ -110,9 +110,9 @@ async def test_a_ceiling_is_of_all_processes_and_accounts() -> None:
 
 @pytest.mark.parametrize(
     ("limits", "why", "seconds"),
-    [({"requests_per_minute": 1}, "1 at its rate limit, next in 60 s", 60.0),
-     ({"min_interval": 30.0}, "1 at its rate limit, next in 30 s", 30.0),
-     ({"tokens_per_minute": 100}, "1 at its rate limit, next in 60 s", 60.0),
+    [({"requests_per_minute": 1}, "1 at the rate limit, next in 60 s", 60.0),
+     ({"min_interval": 30.0}, "1 at the rate limit, next in 30 s", 30.0),
+     ({"tokens_per_minute": 100}, "1 at the rate limit, next in 60 s", 60.0),
      ({"daily_quota": {"t2t": 1}}, "1 out of quota, next in ", None)],
 )  # fmt: skip
 async def test_rates_and_quotas_are_of_all_processes(limits: dict[str, Any], why: str, seconds: float | None) -> None:

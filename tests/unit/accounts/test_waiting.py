@@ -320,7 +320,7 @@ async def test_an_accounts_own_pace_is_waited_for_where_it_is_short(interval: fl
         assert now() - begun == pytest.approx(interval, abs=0.01)
     else:
         told = await refused(pool, wait=20)
-        assert (told.message, now()) == ("no account for 'm': 1 at its rate limit, next in 6 s", begun)
+        assert (told.message, now()) == ("no account for 'm': 1 at the rate limit, next in 6 s", begun)
         assert (told.status, told.retry_after) == (429, 6)
 
 
