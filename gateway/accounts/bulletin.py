@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.accounts.facts import Fact, Journal
 from gateway.accounts.lease import Lease
 from gateway.accounts.sharing import Sharing
 from gateway.state.slots import NEVER
 from gateway.types import Account
+
+CREDENTIAL: Final = "credential"
+"""The fact of which credential the others are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +24,14 @@ class Bulletin:
     journal: Journal | None
     sharing: Sharing | None
 
-    def note(self, account_id: str, facts: Iterable[Fact]) -> None:
-        """Facts that are now known."""
-        for fact in facts:
-            if self.journal is not None:
-                self.journal.note(account_id, fact)
-            if self.sharing is not None:
-                self.sharing.tell(account_id, fact)
+    def note(self, account: Account, facts: Sequence[Fact]) -> None:
+        """Facts that are now known, and of which credential."""
+        if self.journal is not None and facts:
+            for fact in (*facts, Fact(CREDENTIAL, NEVER, fingerprint(account))):
+                self.journal.note(account.id, fact)
+        if self.sharing is not None:
+            for fact in facts:
+                self.sharing.tell(account.id, fact)
 
     def renewed(self, account_id: str) -> None:
         """Every fault is forgotten."""
@@ -47,3 +53,13 @@ class Bulletin:
         group = lease.want.sort.group
         if self.journal is not None and group in lease.standing.quota.most:
             self.journal.used(lease.account.id, group, lease.quota_ends, leases)
+
+
+def of_another(account: Account, facts: Iterable[Fact]) -> bool:
+    """Whether facts are of a credential that the account had before: of the present one they say nothing."""
+    return any(fact.name == CREDENTIAL and fact.reason != fingerprint(account) for fact in facts)
+
+
+def fingerprint(account: Account) -> str:
+    """What tells two credentials of an account apart, and tells nothing else of either."""
+    return hashlib.sha256(f"{account.id}\0{account.credential}".encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@
 | model_off:<model> | never | it may not use the model |
 | disabled, enabled | never | by the operator, whatever the config says |
 | used:<group> | when the quota day ends | `leases` of a group in it |
+| credential | never | `reason` tells apart which credential the other facts are of |
 | renewed | when it was | whatever was known before is forgotten |
 """
 

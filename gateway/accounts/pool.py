@@ -18,7 +18,7 @@ import structlog
 
 from gateway.accounts.breaker import Breaker, BreakerState
 from gateway.accounts.budget import Budget
-from gateway.accounts.bulletin import Bulletin
+from gateway.accounts.bulletin import Bulletin, of_another
 from gateway.accounts.facts import Fact, Journal
 from gateway.accounts.health import Level
 from gateway.accounts.lease import Lease
@@ -29,6 +29,7 @@ from gateway.accounts.quota import GROUP_OF
 from gateway.accounts.selection import SELECTIONS
 from gateway.accounts.sharing import Sharing
 from gateway.accounts.status import AccountStatus, status_of
+from gateway.accounts.unwritten import outlives_renewal
 from gateway.accounts.verdict import (
     Exhaust,
     ModelOff,
@@ -238,6 +239,11 @@ class Pool:
     def learn(self, account_id: str, facts: Iterable[Fact]) -> None:
         """All that is known against an account, by any process, in place of what was known here."""
         if (place := self._places.get(account_id)) is not None:
+            facts = tuple(facts)
+            if of_another(place.account, facts):  # it was changed while nobody looked
+                place.standing.renew()
+                self._tell.renewed(account_id)
+                facts = tuple(fact for fact in facts if outlives_renewal(fact.name))
             place.standing.learn(facts, enabled=place.account.enabled, now=self._clock(), wall=self._wall())
             self._places.restricted(place)
             self._touch(place)
@@ -379,7 +385,7 @@ class Pool:
         facts = place.standing.apply(
             how, model=model, group=group, number=number, now=self._clock(), wall=self._wall(), rng=self._rng
         )
-        self._tell.note(place.account.id, facts)
+        self._tell.note(place.account, facts)
         if isinstance(how, ModelOff):
             self._places.restricted(place)
         if isinstance(how, Reject | Park | Exhaust | ModelOff):

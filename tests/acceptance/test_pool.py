@@ -393,3 +393,22 @@ def test_what_is_known_of_a_key_survives_a_restart(tmp_path: Path, number: int) 
             assert after[4]["used_today"] == {"t2t": 2}
             assert statuses(asked(keys.gateway, [Ask("keys", stream=at % 2 == 1) for at in range(40)], 20)) == {200: 40}
             assert keys.shares("keys") == [0, 0, 0, 0, 0, 40]
+
+
+def test_a_key_that_was_rejected_is_tried_again_once_the_config_has_another(tmp_path: Path) -> None:
+    site = KeysSite()
+    for fault in (REJECTED, None):
+        site.add("keys", 1, fault)
+    with served(site) as url:
+        stanza = site.stanza(url, "keys", {}, {})
+        written = tmp_path / "config.yaml"
+        with house(tmp_path, site, stanza) as keys:
+            assert statuses(asked(keys.gateway, [Ask("keys")] * 4)) == {200: 4}
+            assert [row["status"] for row in keys.standing("keys")] == ["INVALID", "OK"]
+            time.sleep(1)
+            bad, good = (account["api_key"] for account in stanza["accounts"])
+            written.write_text(written.read_text().replace(bad, good))
+            keys.gateway.restart()
+            assert [row["status"] for row in keys.standing("keys")] == ["OK", "OK"]
+            assert statuses(asked(keys.gateway, [Ask("keys")] * 4)) == {200: 4}
+            assert [row["used_today"] for row in keys.standing("keys")] == [{"t2t": 2}, {"t2t": 2}]

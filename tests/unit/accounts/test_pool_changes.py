@@ -17,6 +17,7 @@ from gateway.types import Account
 from tests.unit.accounts.clocks import Clocks, account
 
 HOUR = 3_600.0
+CREDENTIAL = "credential"
 
 
 class Told:
@@ -51,8 +52,9 @@ class House:
 
     @property
     def told(self) -> list[tuple[Any, ...]]:
+        """What the journal heard, but for which credential it was of."""
         told, self.journal.told = self.journal.told, []
-        return told
+        return [one for one in told if not (one[0] == "note" and one[2].name == CREDENTIAL)]
 
     def bind(self, *accounts: Account, **rules: Any) -> None:
         self.pool.rebind(accounts, PoolRules(**rules) if rules else self.rules)
@@ -387,6 +389,40 @@ def test_what_is_learnt_holds_at_once() -> None:
     assert it.refused(only="up/a").message == "no account for 'm': 1 disabled"
     it.pool.learn("up/a", [])
     assert it.take(model="dear", only="up/a").held
+
+
+def kept(journal: Told) -> list[Fact]:
+    """The facts as another process, or a later one, would learn them."""
+    return [one[2] for one in journal.told if one[0] == "note"]
+
+
+def test_what_was_known_of_a_credential_says_nothing_of_the_next() -> None:
+    before = House(account("a", credential="old", daily_quota={"t2v": 2}))
+    before.fail(errors.CredentialRejected("revoked"))
+    facts = [*kept(before.journal), Fact("used:t2v", before.time.unix + 18 * HOUR, leases=2)]
+    after = House(account("a", credential="new", daily_quota={"t2v": 2}))
+    after.pool.learn("up/a", facts)
+    assert after.take().held
+    assert after.refused(kind="t2v").message.startswith("no account for 'm': 1 out of quota"), "what was used was used"
+    assert after.told[0] == ("renewed", "up/a"), "nor is it to say anything to others"
+
+
+def test_what_is_known_of_a_credential_holds_for_it_wherever_it_is_read() -> None:
+    before = House(account("a", credential="same"))
+    before.fail(errors.CredentialRejected("revoked"))
+    after = House(account("a", credential="same", label="another name for people", weight=3))
+    after.pool.learn("up/a", kept(before.journal))
+    assert after.refused().message == "no account for 'm': 1 with a rejected credential"
+    assert after.told == []
+
+
+def test_no_credential_can_be_read_off_what_is_kept() -> None:
+    it = House(account("a", credential="sk-canary"), account("b", credential="sk-canary"))
+    it.fail(errors.CredentialRejected(), only="up/a")
+    it.fail(errors.CredentialRejected(), only="up/b")
+    of_a, of_b = (fact.reason for fact in kept(it.journal) if fact.name == CREDENTIAL)
+    assert "canary" not in repr(it.journal.told)
+    assert of_a != of_b, "nor that two accounts have the same"
 
 
 # --- what is told ---
