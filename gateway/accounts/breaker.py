@@ -57,7 +57,7 @@ class Breaker:
         return TRIAL_SECONDS if self._trial is not None else 0.0
 
     def start(self, serial: int) -> bool:
-        """A lease begins. Whether it is the trial, so that nobody else may for now."""
+        """A lease begins. Whether it is the trial, so that nobody else may until it is over."""
         if not self.until:
             return False
         self._trial = serial

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cached_property
 from hashlib import blake2b
 from typing import Final
 
@@ -16,19 +17,22 @@ STEPS: Final = 64
 
 
 class Ring:
-    __slots__ = ("_places", "_points")
+    """Laid out when somebody first walks along it: most pools never do."""
 
     def __init__(self, places: Sequence[Place] = ()) -> None:
-        points = [(_point(f"{place.account.id} {n}"), place) for place in places for n in range(POINTS)]
+        self._given = places
+
+    @cached_property
+    def _laid_out(self) -> tuple[list[int], list[Place]]:
+        points = [(_point(f"{place.account.id} {n}"), place) for place in self._given for n in range(POINTS)]
         points.sort(key=lambda point: point[0])
-        self._points = [point for point, _ in points]
-        self._places = [place for _, place in points]
+        return [point for point, _ in points], [place for _, place in points]
 
     def walk(self, stick: str) -> Sequence[Place]:
         """The accounts along the circle from where `stick` stands, some more than once."""
-        count = len(self._places)
-        start = bisect_left(self._points, _point(stick))
-        return [self._places[(start + step) % count] for step in range(min(STEPS, count))]
+        points, places = self._laid_out
+        start = bisect_left(points, _point(stick))
+        return [places[(start + step) % len(places)] for step in range(min(STEPS, len(places)))]
 
 
 def _point(text: str) -> int:

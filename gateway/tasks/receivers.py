@@ -44,7 +44,7 @@ class Receivers:
 
     @property
     def full(self) -> list[str]:
-        """Origins that need nothing more in hand for now."""
+        """Origins that have as much in hand as they may."""
         return [origin for origin, receiver in self._known.items() if receiver.in_hand >= HANDS]
 
     def take(self, origin: str) -> asyncio.Semaphore:
