@@ -1,9 +1,11 @@
 """One database, one way in: `async with database.write() as connection`.
 
-SQLite has **one** connection for everything, guarded by a lock, and a lock file keeps other gateways out. So no two
+SQLite has **one** connection that writes, guarded by a lock, and a lock file keeps other gateways out. So no two
 connections of ours ever write and checkpoint at once, which is what the WAL-reset bug of SQLite 3.7.0 to 3.51.2 needs
-to do damage: these versions need no warning here. `synchronous=FULL`: a task row is a promise about money, and a
-commit that a power cut takes back would break it; the database is not on the path of a chat, so nobody waits for it.
+to do damage: these versions need no warning here. A second connection only reads (`look`): it can neither write nor
+checkpoint, is opened after the first and closed before it. `synchronous=FULL`: a task row is a promise about money,
+and a commit that a power cut takes back would break it; the database is not on the path of a chat, so nobody waits
+for it.
 Network file systems do not lock as SQLite needs it: there, use PostgreSQL.
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sqlite3
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -37,6 +39,7 @@ POSTGRES_STATEMENT_SECONDS: Final = 30.0
 POSTGRES_RECYCLE_SECONDS: Final = 1800
 
 SQLITE_PRAGMAS: Final = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+SQLITE_LOOKING_PRAGMAS: Final = ("query_only=ON", "wal_autocheckpoint=0")
 
 THE_STATEMENT: Final = (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError)
 """Errors that a statement is to blame for. Whatever else a driver raises means: not now."""
@@ -51,9 +54,9 @@ class Database:
         self.url = make_url(url)
         self._file = sqlite_file(self.url)
         self._lock_file = LockFile(self._file) if self._file else None
-        self._engine: AsyncEngine | None = None
-        self._turn = asyncio.Lock() if self._file else None
-        self._holder: asyncio.Task[Any] | None = None
+        self._door = _Door(one_at_a_time=self._file is not None)
+        self._window = _Door(one_at_a_time=True) if self._file else self._door
+        """The door of those who only look."""
         self._clock = Clock()
         self.writes = Writes(self)
         """For changes that come in numbers: those that come at once share a transaction."""
@@ -81,7 +84,9 @@ class Database:
         if self._file and self._lock_file:
             _make_room(self._file)
             self._lock_file.acquire()
-        self._engine = open_engine(self.url)
+        self._door.engine = open_engine(self.url)
+        if self._file:
+            self._window.engine = _sqlite_engine(self.url, SQLITE_LOOKING_PRAGMAS)  # connects when somebody looks
         try:
             async with self.read() as connection:
                 self.now_seen((await connection.execute(select(self.now_sql()))).scalar_one())
@@ -97,14 +102,14 @@ class Database:
 
     async def close(self) -> None:
         """Give everything back. Safe to call at any time."""
-        engine, self._engine = self._engine, None
         try:
-            if engine is not None:
-                async with self._last():
-                    await to_the_end(engine.dispose())
+            await self._window.close()
         finally:
-            if self._lock_file:
-                self._lock_file.release()
+            try:
+                await self._door.close()
+            finally:
+                if self._lock_file:
+                    self._lock_file.release()
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
@@ -114,7 +119,7 @@ class Database:
         is waited for even when cancelled. Await nothing but the database inside: on SQLite everyone else waits for it.
         Raises DatabaseUnavailable; integrity errors come as SQLAlchemy's own.
         """
-        async with self._transaction("BEGIN IMMEDIATE") as connection:
+        async with self._door.transaction("BEGIN IMMEDIATE") as connection:
             yield connection
             with _translated():
                 await to_the_end(connection.commit())
@@ -122,17 +127,41 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         """One transaction that is never committed. Raises DatabaseUnavailable."""
-        async with self._transaction("BEGIN") as connection:
+        async with self._door.transaction("BEGIN") as connection:
             yield connection
 
     @asynccontextmanager
-    async def _transaction(self, begin: str) -> AsyncGenerator[AsyncConnection]:
+    async def look(self) -> AsyncGenerator[AsyncConnection]:
+        """As `read`, for what takes long: on SQLite nobody who writes waits for it, only others who look.
+
+        It sees everything that was committed before its first statement, and nothing later. It can write nothing.
+        """
+        async with self._window.transaction("BEGIN") as connection:
+            yield connection
+
+
+class _Door:
+    """The way to the connections of one engine, on SQLite for one transaction at a time."""
+
+    def __init__(self, *, one_at_a_time: bool) -> None:
+        self.engine: AsyncEngine | None = None
+        self._turn = asyncio.Lock() if one_at_a_time else None
+        self._holder: asyncio.Task[Any] | None = None
+
+    async def close(self) -> None:
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            async with self._last():
+                await to_the_end(engine.dispose())
+
+    @asynccontextmanager
+    async def transaction(self, begin: str) -> AsyncGenerator[AsyncConnection]:
         """What is not committed when the block ends is rolled back by giving the connection back."""
-        if self._engine is None:
+        if self.engine is None:
             raise DatabaseUnavailable(detail="not open")
         over = asyncio.get_running_loop().time() + WAIT_SECONDS
         async with self._one_at_a_time(over):
-            if (engine := self._engine) is None:
+            if (engine := self.engine) is None:
                 raise DatabaseUnavailable(detail="closed")
             connection = engine.connect()
             try:
@@ -186,7 +215,7 @@ class Database:
 
 def open_engine(url: URL, *, statement_seconds: float = POSTGRES_STATEMENT_SECONDS) -> AsyncEngine:
     """An engine for one of the two databases; nothing is connected yet."""
-    return _sqlite_engine(url) if sqlite_file(url) else _postgres_engine(url, statement_seconds)
+    return _sqlite_engine(url, SQLITE_PRAGMAS) if sqlite_file(url) else _postgres_engine(url, statement_seconds)
 
 
 def sqlite_file(url: URL) -> Path | None:
@@ -244,7 +273,7 @@ class _SqliteConnection(sqlite3.Connection):
         super().close()
 
 
-def _sqlite_engine(url: URL) -> AsyncEngine:
+def _sqlite_engine(url: URL, pragmas: Sequence[str]) -> AsyncEngine:
     engine = create_async_engine(
         url, connect_args={"factory": _SqliteConnection}, pool_size=1, max_overflow=0, pool_timeout=WAIT_SECONDS
     )
@@ -254,7 +283,7 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
         connection.isolation_level = None  # the driver's own BEGIN is deferred, and leaves out DDL
         record.info["patience"] = _milliseconds(WAIT_SECONDS)
         cursor = connection.cursor()
-        for pragma in (f"busy_timeout={record.info['patience']}", *SQLITE_PRAGMAS):
+        for pragma in (f"busy_timeout={record.info['patience']}", *pragmas):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

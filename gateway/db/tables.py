@@ -27,6 +27,8 @@ from sqlalchemy import (
     text,
 )
 
+from gateway.db import full_text
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -51,6 +53,11 @@ def _json(name: str, *, nullable: bool = False) -> Column[Any]:
 
 def _time(name: str, *, nullable: bool = False) -> Column[Any]:
     return Column(name, Double, nullable=nullable)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Of an index that holds only some rows."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 settings = Table(
@@ -95,6 +102,8 @@ tasks = Table(
     _text("answer", nullable=True),
     _json("metadata", nullable=True),
     _json("webhook", nullable=True),
+    Column("cost", Double, nullable=True),
+    _text("currency", nullable=True),
     Index(None, "state", "next_poll_at"),
     Index(None, "owner", "created_at"),
     Index(None, "account_id", "state"),
@@ -136,11 +145,94 @@ assets = Table(
     _text("source_module"),
     _time("created_at"),
     _json("metadata"),
-    Index(None, "owner", "created_at"),
-    Index(None, "owner", "family", "created_at"),
+    _text("request_id", nullable=True),
+    _text("title", nullable=True),
+    _text("description", nullable=True),
+    Column("tags", Text, nullable=False, server_default="[]"),  # JSON; `asset_tags` is what they are found by
+    Column("parents", Text, nullable=False, server_default="[]"),  # JSON; `asset_parents` is what they are found by
+    Column("words", Text, nullable=False, server_default=text("''")),  # what the full-text index holds of it
+    Column("cost", Double, nullable=True),
+    _text("currency", nullable=True),
+    Column("generation_time", Double, nullable=True),
+    Column("is_favorite", Boolean, nullable=False, server_default=false()),
+    Column("use_count", Integer, nullable=False, server_default=text("0")),
+    Column("download_count", Integer, nullable=False, server_default=text("0")),
+    Column("share_count", Integer, nullable=False, server_default=text("0")),
+    Column("view_count", Integer, nullable=False, server_default=text("0")),
+    _text("thumbnail_key", nullable=True),
+    _text("poster_key", nullable=True),
+    _json("waveform", nullable=True),
+    _time("previewed_at", nullable=True),
+    _time("missing_since", nullable=True),
+    _time("updated_at", nullable=True),
+    Index(
+        "ix_assets_listed",
+        *("owner", "created_at", "id", "family", "upstream", "model", "kind", "source_module", "is_favorite"),
+        *("size", "use_count", "updated_at", "cost", "currency"),
+    ),
     Index(None, "task_id"),
+    Index(None, "key"),
+    Index("ix_assets_thumbnail_key", "thumbnail_key", **_where("thumbnail_key IS NOT NULL")),
+    Index("ix_assets_poster_key", "poster_key", **_where("poster_key IS NOT NULL")),
+    Index("ix_assets_unpreviewed", "created_at", **_where("previewed_at IS NULL")),
 )
-"""The library. `key` is the name in object storage. An asset outlives its task."""
+"""The library. An asset outlives its task.
+
+`ix_assets_listed` holds all that lists are filtered, sorted and summed by, so that no row is read but those shown.
+
+`key`, `thumbnail_key` and `poster_key` are names in object storage. `previewed_at` is null until its previews are made,
+or nothing can be shown of it. `missing_since` is when its object was first found gone, by nobody's wish.
+"""
+full_text.made_with(assets)
+
+asset_tags = Table(
+    "asset_tags",
+    metadata,
+    Column("asset_id", Text, ForeignKey("assets.id", ondelete="CASCADE"), nullable=False),
+    _text("tag"),
+    _text("owner"),
+    PrimaryKeyConstraint("asset_id", "tag"),
+    Index(None, "owner", "tag", "asset_id"),
+)
+"""Assets by their tags, in lower case."""
+
+asset_parents = Table(
+    "asset_parents",
+    metadata,
+    Column("asset_id", Text, ForeignKey("assets.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    _text("parent_id"),
+    PrimaryKeyConstraint("asset_id", "position"),
+    Index(None, "parent_id"),
+)
+"""What an asset was made from: assets or files, which may be gone by now."""
+
+collections = Table(
+    "collections",
+    metadata,
+    _id(),
+    _text("owner"),
+    _text("name"),
+    _text("description", nullable=True),
+    _text("cover_asset_id", nullable=True),
+    _time("created_at"),
+    _time("updated_at"),
+    Index(None, "owner", "updated_at"),
+)
+"""Assets that somebody put together. A cover that is gone is none."""
+
+collection_assets = Table(
+    "collection_assets",
+    metadata,
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("asset_id", Text, ForeignKey("assets.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    _time("added_at"),
+    PrimaryKeyConstraint("collection_id", "asset_id"),
+    Index(None, "collection_id", "position"),
+    Index(None, "asset_id"),
+)
+"""What a collection holds, by position from 0."""
 
 files = Table(
     "files",
@@ -153,9 +245,20 @@ files = Table(
     Column("size", BigInteger, nullable=False),
     _text("sha256"),
     _time("created_at"),
-    Index(None, "owner", "created_at"),
+    Column("purpose", Text, nullable=False, server_default="upload"),
+    _time("expires_at", nullable=True),
+    Column("width", Integer, nullable=True),
+    Column("height", Integer, nullable=True),
+    Column("seconds", Double, nullable=True),
+    _time("missing_since", nullable=True),
+    Index(None, "owner", "created_at", "id"),
+    Index(None, "owner", "sha256"),
+    Index(None, "key"),
+    Index(None, "expires_at"),
 )
-"""What callers uploaded. `key` is the name in object storage."""
+"""What callers brought: uploads, and (purpose `input`) what a task was asked to start from. `key` is the name in object
+storage; files of one owner with the same bytes share it.
+"""
 
 requests = Table(
     "requests",
@@ -175,6 +278,7 @@ requests = Table(
     _time("expires_at"),
     PrimaryKeyConstraint("owner", "key"),
     Index(None, "expires_at"),
+    Index("ix_requests_body_key", "body_key", **_where("body_key IS NOT NULL")),
 )
 """Generation requests that may come again, by the caller's key for them (`Idempotency-Key`) or by what they say.
 
@@ -331,6 +435,13 @@ usage = Table(
     Column("seconds", Double, nullable=False),  # how long the request took
     Column("attempts", Integer, nullable=False),
     _text("task_id", nullable=True),
+    Column("key", Text, nullable=False, server_default=text("''")),  # the name of the caller's key
+    Column("cached_tokens", BigInteger, nullable=False, server_default=text("0")),
+    Column("characters", BigInteger, nullable=False, server_default=text("0")),
+    Column("estimated", Boolean, nullable=False, server_default=false()),
+    Column("cost", Double, nullable=True),
+    _text("currency", nullable=True),
     Index(None, "at"),
+    Index(None, "owner", "at"),
 )
 """Every request, as accounted for: one row a `UsageRecord`."""

@@ -26,9 +26,12 @@ async def schema() -> AsyncIterator[str]:
             raise
         pytest.skip(f"no PostgreSQL at {POSTGRES}: set TEST_POSTGRES_URL to test with one")
     try:
+        await admin.execute("SET synchronous_commit = off")
         await admin.execute(f"CREATE SCHEMA {name}")
         separator = "&" if "?" in POSTGRES else "?"
-        yield f"{POSTGRES.replace('://', '+asyncpg://', 1)}{separator}search_path={name}"
+        # What a crash of the server would take is nothing to a test, and waiting for its disk takes most of its time.
+        settings = f"synchronous_commit=off&search_path={name}"
+        yield f"{POSTGRES.replace('://', '+asyncpg://', 1)}{separator}{settings}"
         await admin.execute(f"DROP SCHEMA {name} CASCADE")
     finally:
         await admin.close()

@@ -163,6 +163,45 @@ async def test_a_transaction_inside_a_transaction_is_refused_and_not_waited_for(
     await put(sqlite, "usable")
 
 
+async def seen(database: Database) -> set[str]:
+    async with database.look() as connection:
+        return set((await connection.execute(select(settings.c.key))).scalars())
+
+
+async def test_whoever_looks_sees_what_was_committed(database: Database) -> None:
+    assert await seen(database) == set()
+    for number in range(3):
+        await put(database, f"k{number}")
+        assert await seen(database) == {f"k{past}" for past in range(number + 1)}
+
+
+async def test_whoever_looks_holds_up_nobody_who_writes(database: Database) -> None:
+    async with database.look() as connection:
+        first = set((await connection.execute(select(settings.c.key))).scalars())
+        for number in range(20):
+            await asyncio.create_task(put(database, f"k{number}"))
+        await put(database, "also from the same task")
+        assert await keys(database) == {*(f"k{number}" for number in range(20)), "also from the same task"}
+    assert first == set()
+    assert await seen(database) == await keys(database)
+
+
+async def test_a_write_goes_on_while_a_long_statement_looks(database: Database) -> None:
+    async def long() -> None:
+        async with database.look() as connection:
+            inside.set()
+            await connection.execute(text(SLOW[connection.dialect.name]))
+
+    inside = asyncio.Event()
+    looking = asyncio.create_task(long())
+    await inside.wait()
+    await put(database, "meanwhile")
+    assert not looking.done()
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    assert await seen(database) == {"meanwhile"}
+
+
 async def test_a_closed_database_is_unavailable(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     with pytest.raises(DatabaseUnavailable):
@@ -180,6 +219,54 @@ async def test_sqlite_is_set_up_for_durability(sqlite: Database) -> None:
             for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+
+
+async def test_whoever_looks_can_neither_write_nor_checkpoint(sqlite: Database) -> None:
+    async with sqlite.look() as connection:
+        for pragma, value in (("query_only", 1), ("wal_autocheckpoint", 0), ("busy_timeout", 5000)):
+            assert (await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar_one() == value
+        with pytest.raises(exc.OperationalError, match="readonly"):
+            await connection.execute(insert(settings).values(key="k", value="v"))
+    with pytest.raises(DatabaseUnavailable):
+        async with sqlite.look() as connection:
+            await connection.execute(insert(settings).values(key="k", value="v"))
+    assert await keys(sqlite) == set()
+
+
+async def test_a_look_inside_a_look_is_refused_and_not_waited_for(sqlite: Database) -> None:
+    with pytest.raises(RuntimeError, match="inside a transaction"):
+        async with sqlite.look(), sqlite.look():
+            pass
+    assert await seen(sqlite) == set()
+
+
+async def test_closing_waits_for_whoever_looks_and_leaves_one_whole_file(sqlite_url: str) -> None:
+    """The connection that writes is the last one to go, so it is the one that puts everything into the file."""
+    await migrate(sqlite_url)
+    ended: list[str] = []
+    async with opened(sqlite_url) as database:
+        await put(database, "kept")
+
+        async def look() -> None:
+            async with database.look() as connection:
+                await connection.execute(select(settings.c.key))
+                inside.set()
+                await asyncio.sleep(0.1)
+                ended.append("looking")
+
+        inside = asyncio.Event()
+        looking = asyncio.create_task(look())
+        await inside.wait()
+        await database.close()
+        ended.append("closing")
+        await looking
+        with pytest.raises(DatabaseUnavailable):
+            await seen(database)
+    assert ended == ["looking", "closing"]
+    file = Path(sqlite_url.partition(":///")[2])
+    assert sorted(one.name for one in file.parent.iterdir()) == ["gateway.db", "gateway.db.lock"]
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        assert connection.execute("SELECT key FROM settings").fetchall() == [("kept",)]
 
 
 async def test_a_new_file_is_for_its_owner_only(sqlite: Database, tmp_path: Path) -> None:

@@ -13,17 +13,47 @@ import psutil
 import pytest
 from sqlalchemy import insert, text
 
+from gateway.assets.search import Filters, Search
 from gateway.db.migrate import HEAD, MIGRATIONS, REVISIONS, downgrade, lock_out_others, migrate, upgrade
 from gateway.db.tables import usage
+from gateway.db.words import index_text
 from gateway.errors import ConfigError
 from gateway.tasks.store import Store
 from tests.unit.db.data.spine import SCHEMA, load
-from tests.unit.db.looks import Rows, execute, look, opened, revision, rows, shape
+from tests.unit.db.looks import (
+    Rows,
+    execute,
+    found_by_words,
+    kept_words,
+    look,
+    opened,
+    revision,
+    rows,
+    shape,
+    wipe,
+)
 
 pytestmark = pytest.mark.anyio
 
-ADDED = {"tasks": {"version": 0, "answer": None, "metadata": None, "webhook": None}}
-"""Columns that came since, and what they say of rows that were there before."""
+ADDED: dict[str, dict[str, Any]] = {
+    "tasks": {"version": 0, "answer": None, "metadata": None, "webhook": None, "cost": None, "currency": None},
+    "assets": {
+        **dict.fromkeys(("request_id", "title", "description", "cost", "currency", "generation_time")),
+        **dict.fromkeys(("thumbnail_key", "poster_key", "waveform", "previewed_at", "missing_since", "updated_at")),
+        **dict.fromkeys(("is_favorite", "use_count", "download_count", "share_count", "view_count"), 0),
+        **dict.fromkeys(("tags", "parents"), "[]"),
+    },
+    "files": {
+        **dict.fromkeys(("expires_at", "width", "height", "seconds", "missing_since")),
+        "purpose": "upload",
+    },
+    "usage": {
+        **dict.fromkeys(("cached_tokens", "characters", "estimated"), 0),
+        **dict.fromkeys(("cost", "currency")),
+        "key": "",
+    },
+}
+"""Columns that came since, and what they say of rows that were there before. Assets have `words` as well."""
 STATES = {"queued": 1, "submitting": 2, "running": 2, "succeeded": 4, "failed": 3, "cancelled": 1, "expired": 1}
 
 
@@ -34,8 +64,21 @@ async def old_url(database_url: str) -> AsyncIterator[str]:
     yield database_url
 
 
-def grown(old: Rows, added: dict[str, dict[str, Any]]) -> Rows:
-    return {table: sorted(({**row, **added.get(table, {})} for row in kept), key=repr) for table, kept in old.items()}
+def grown(old: Rows) -> Rows:
+    return {table: [grown_row(table, row) for row in kept] for table, kept in old.items()}
+
+
+def grown_row(table: str, row: dict[str, Any]) -> dict[str, Any]:
+    words = {"words": index_text(row["owner"], [row["prompt"]])} if table == "assets" else {}
+    return {**row, **ADDED.get(table, {}), **words}
+
+
+def in_order(found: Rows) -> Rows:
+    """Rows and columns in an order that does not depend on when a column came."""
+    return {
+        table: sorted((dict(sorted(row.items())) for row in kept), key=lambda row: repr([str(v) for v in row.values()]))
+        for table, kept in found.items()
+    }
 
 
 async def moved(url: str) -> None:
@@ -43,8 +86,11 @@ async def moved(url: str) -> None:
     before = await look(url, rows)
     await migrate(url)
     after = await look(url, rows)
-    assert {table: after.pop(table) for table in before} == grown(before, ADDED)
+    assert in_order({table: after.pop(table) for table in before}) == in_order(grown(before))
+    indexed = after.pop("asset_index", before["assets"])
+    assert sorted(row["id"] for row in indexed) == sorted(row["id"] for row in before["assets"])
     assert not any(after.values()), "new tables are empty"
+    assert await look(url, found_by_words) == await look(url, kept_words)
 
 
 # --- the data themselves ---
@@ -61,8 +107,7 @@ async def test_the_data_are_of_every_sort(old_url: str) -> None:
 
 async def test_the_first_migration_makes_what_the_first_release_made(old_url: str) -> None:
     made = await look(old_url, shape)
-    await execute(old_url, *(f"DROP TABLE {table}" for table in ("outputs", "turns", "alembic_version")))
-    await execute(old_url, *(f"DROP TABLE {table}" for table in made if table not in ("outputs", "turns")))
+    await wipe(old_url)
     await upgrade(old_url, SCHEMA)
     assert await look(old_url, shape) == made
 
@@ -78,8 +123,7 @@ async def test_every_row_is_brought_forward(old_url: str) -> None:
 async def test_a_database_brought_forward_has_the_shape_of_a_new_one(old_url: str) -> None:
     await migrate(old_url)
     brought = await look(old_url, shape)
-    await execute(old_url, *(f"DROP TABLE {table}" for table in ("outputs", "turns", "alembic_version")))
-    await execute(old_url, *(f"DROP TABLE {table}" for table in brought if table not in ("outputs", "turns")))
+    await wipe(old_url)
     await migrate(old_url)
     assert await look(old_url, shape) == brought
 
@@ -120,7 +164,7 @@ async def test_rows_can_be_added_after_old_ones(old_url: str) -> None:
     await migrate(old_url)
     async with opened(old_url) as database, database.write() as connection:
         used = dict.fromkeys(usage.columns.keys(), 0) | {"request_id": "r", "owner": "o", "kind": "t2t", "code": "ok"}
-        used |= {"model": "m", "upstream": "u", "account_id": "a", "task_id": None}
+        used |= {"model": "m", "upstream": "u", "account_id": "a", "task_id": None, "key": "", "currency": None}
         await connection.execute(insert(usage).values({name: value for name, value in used.items() if name != "id"}))
     found = await look(old_url, lambda c: c.execute(text("SELECT max(id), count(*) FROM usage")).one())
     assert found[0] == found[1]
@@ -184,6 +228,13 @@ NEWER = (
     "('d', 'ada', 'done', 'task.succeeded', 'https://a.example', 1, 'pending', 1, 1)",
     "INSERT INTO destinations (id, owner, url, created_at) VALUES ('e', 'ada', 'https://a.example', 1)",
     "INSERT INTO webhook_secrets (owner, generation, created_at) VALUES ('ada', 2, 1)",
+    "INSERT INTO assets (id, owner, family, key, mime, size, sha256, filename, prompt, model, upstream, kind, "
+    "source_module, created_at, metadata, title, tags, words, is_favorite, cost, currency) VALUES ('new', 'ada', "
+    "'image', 'k', 'm', 1, 's', 'f', 'p', 'm', 'u', '', 'mine', 1, '{}', 't', '[\"x\"]', 'qwada p', true, 0.5, 'USD')",
+    "INSERT INTO asset_tags (asset_id, tag, owner) VALUES ('new', 'x', 'ada')",
+    "INSERT INTO asset_parents (asset_id, position, parent_id) VALUES ('new', 0, 'none')",
+    "INSERT INTO collections (id, owner, name, created_at, updated_at) VALUES ('c', 'ada', 'n', 1, 1)",
+    "INSERT INTO collection_assets (collection_id, asset_id, position, added_at) VALUES ('c', 'new', 0, 1)",
 )
 """What only this version writes."""
 
@@ -200,6 +251,28 @@ async def test_the_older_version_finds_nothing_that_it_would_misread(old_url: st
     assert [row["id"] for row in after["outputs"] if row not in before["outputs"]] == ["o3"]
     assert all(row in after[table] for table in before for row in before[table])
     await moved(old_url)
+
+
+TIMES_ASSETS = 200
+MANY_ASSETS = f"""
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {TIMES_ASSETS})
+INSERT INTO assets SELECT id || '-' || i, {{columns}} FROM assets, n
+"""
+
+
+async def test_every_old_asset_is_found_by_its_words(old_url: str) -> None:
+    """More than are looked at at a time."""
+    found = await look(old_url, rows)
+    columns = ", ".join(name for name in found["assets"][0] if name != "id")
+    await execute(old_url, MANY_ASSETS.format(columns=columns))
+    await migrate(old_url)
+    by_word = await look(old_url, found_by_words)
+    assert len(by_word["fox"]) == sum("fox" in row["prompt"] for row in found["assets"]) * (TIMES_ASSETS + 1) > 0
+    assert by_word == await look(old_url, kept_words)
+    async with opened(old_url) as database:
+        owner = next(row["owner"] for row in found["assets"] if "fox" in row["prompt"])
+        page = await Search(database).page(owner, Filters(search="red fox"))
+        assert page.total == len([row for row in found["assets"] if "fox" in row["prompt"]]) * (TIMES_ASSETS + 1)
 
 
 @pytest.mark.parametrize("nowhere", ["0000_before", "base", "", "-1", "0001", "9999_future"])

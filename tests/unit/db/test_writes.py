@@ -74,10 +74,10 @@ async def test_one_whose_caller_left_is_written_all_the_same(database: Database)
 
 async def test_a_database_that_is_away_is_told_to_everyone_and_found_again(database: Database) -> None:
     writes = Writes(database)
-    engine, database._engine = database._engine, None
+    engine, database._door.engine = database._door.engine, None
     done = await asyncio.gather(*(writes.commit(put(f"k{n}")) for n in range(3)), return_exceptions=True)
     assert [type(one) for one in done] == [DatabaseUnavailable] * 3
-    database._engine = engine
+    database._door.engine = engine
     assert await writes.commit(put("again")) == "again"
 
 
