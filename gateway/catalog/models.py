@@ -198,6 +198,11 @@ class Catalog:
             raise self._unknown(model) from exc
         return replace(first.card, id=model, extra={**first.card.extra, "upstreams": [first.upstream]})
 
+    def known(self, upstream: str, model: str) -> ModelCard | None:
+        """What is known of a model at one upstream."""
+        cards = (self._cards(source).get(model) for source in self.sources if source.upstream.name == upstream)
+        return next(cards, None)
+
     def _cards(self, source: Source) -> Mapping[str, ModelCard]:
         if source.named:
             return {card.id: card for card in source.named}

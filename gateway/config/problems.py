@@ -119,7 +119,7 @@ def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
     """The keys of the section at a location."""
     section = model
     for part in location:
-        if isinstance(part, str):
+        if isinstance(part, str) and part in section.model_fields:  # else a name that the operator gave
             section = _section_in(section.model_fields[part].annotation) or section
     return list(section.model_fields)
 

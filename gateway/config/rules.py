@@ -80,6 +80,14 @@ def _no_flag(value: object) -> object:
     return value
 
 
+def _several(value: object) -> object:
+    """What may be one or a list of several, as a list. Text stays text, and `true` no number."""
+    found = value if isinstance(value, list | tuple) else [value]
+    if not found or not all(isinstance(one, str | int | float) for one in found):
+        raise ValueError
+    return found
+
+
 def _kind(value: object) -> object:
     return KIND_SYNONYMS.get(value, value) if isinstance(value, str) else value
 
@@ -141,9 +149,9 @@ def _redis_url(value: str) -> str:
 
 def _storage_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
-    if (scheme in ("s3", "gs", "az") and rest) or (scheme == "file" and rest.startswith("/")):
+    if (scheme in ("s3", "oss", "gs", "az") and rest) or (scheme == "file" and rest.startswith("/")):
         return value
-    raise fault("must begin with file:///, s3://, gs:// or az://")
+    raise fault("must begin with file:///, s3://, oss://, gs:// or az://")
 
 
 def _caller_key(secret: SecretStr) -> SecretStr:
@@ -181,6 +189,7 @@ NOT_A_FLAG = BeforeValidator(_no_flag)
 """YAML's `true` is no number, although Python thinks so."""
 
 Flag = Annotated[bool, must_be("true or false")]
+Days = Annotated[int, Field(ge=1), NOT_A_FLAG, must_be("a whole number of at least 1 (days)")]
 Quota = Annotated[int, Field(ge=0), NOT_A_FLAG, must_be("a whole number of at least 0")]
 Count = Annotated[int, Field(ge=1), NOT_A_FLAG, must_be("a whole number of at least 1")]
 Whole = Annotated[int, NOT_A_FLAG, must_be("a whole number")]
@@ -193,6 +202,17 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), NOT_A_FLAG, must_be
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False), NOT_A_FLAG, must_be("a number of at least 0")]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False), NOT_A_FLAG, must_be("a number above 0")]
 
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False), NOT_A_FLAG, must_be("a number of at least 0")]
+Currency = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z][A-Za-z_-]{0,15}$"),
+    must_be("a unit of 1 to 16 letters, like USD, CNY, credits or points"),
+]
+Wanted = Annotated[
+    tuple[str | float | bool, ...],
+    BeforeValidator(_several),
+    must_be("text, a number, true or false, or a list of such"),
+]
 Share = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NOT_A_FLAG, must_be("a number from 0 to 10")]
 Hour = Annotated[int, Field(ge=0, le=23), NOT_A_FLAG, must_be("a whole number from 0 to 23")]
 Zone = Annotated[str, AfterValidator(_zone), must_be("a time zone like UTC or Asia/Shanghai")]

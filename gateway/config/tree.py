@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -12,7 +12,9 @@ from gateway.config.rules import (
     CallerKey,
     Count,
     Credential,
+    Currency,
     DatabaseUrl,
+    Days,
     Directory,
     EventName,
     Flag,
@@ -28,6 +30,7 @@ from gateway.config.rules import (
     Origin,
     Port,
     Quota,
+    Rate,
     RedisUrl,
     Seconds,
     SecondsOrNone,
@@ -35,6 +38,7 @@ from gateway.config.rules import (
     StorageUrl,
     Tag,
     Text,
+    Wanted,
     WebhookUrl,
     Weight,
     Whole,
@@ -43,7 +47,7 @@ from gateway.config.rules import (
     fault,
     must_be,
 )
-from gateway.types import Webhook
+from gateway.types import Price, Webhook
 
 SelectionName = Literal["least_loaded", "weighted", "round_robin", "two_choices", "sticky"]
 
@@ -90,6 +94,32 @@ class StorageConfig(Section):
     """Default: `file://<data_dir>/objects`."""
     link_ttl: LinkSeconds = 86400
     """Seconds that a signed link works."""
+    redirect: Flag = False
+    """Whether links lead on to the store's own presigned URLs, where it makes any, instead of through the gateway."""
+    direct_uploads: Flag = False
+    """Whether tickets for uploads are the store's own presigned URLs, where it makes any."""
+
+
+class LibraryConfig(Section):
+    """What is kept of what is made."""
+
+    keep_text: Flag = False
+    """Whether answers in text become assets. False: only those that a request asks to `store`."""
+    previews: Flag = True
+    """Whether thumbnails, posters and waveforms are made."""
+
+
+class RetentionConfig(Section):
+    """For how many days things are kept, each from when it was made. None: forever. Favourites and what is in a
+    collection are kept whatever is said here."""
+
+    images: Days | None = None
+    videos: Days | None = None
+    audio: Days | None = None
+    text: Days | None = None
+    uploads: Days | None = None
+    usage: Days | None = None
+    """Of the usage log, which holds no content."""
 
 
 class KeyConfig(Section):
@@ -200,6 +230,41 @@ class PoolConfig(Section):
     """Retries after faults of upstreams, as a share of requests."""
 
 
+class PriceConfig(Section):
+    """What a model costs, in any mix of the ways to charge for it."""
+
+    currency: Currency
+    input_tokens: Rate | None = None
+    """A million tokens read; likewise the next two, and `characters`."""
+    cached_tokens: Rate | None = None
+    """None: as `input_tokens`."""
+    output_tokens: Rate | None = None
+    image: Rate | None = None
+    """Each image."""
+    second: Rate | None = None
+    """Each second of video or sound."""
+    characters: Rate | None = None
+    request: Rate | None = None
+    """Each request."""
+    when: Mapping[Text, Wanted] = {}
+    """It holds for requests whose parameters have these values, or one of several."""
+
+    @model_validator(mode="after")
+    def _charges(self) -> Self:
+        if all(rate is None for name, rate in self if name not in ("currency", "when")):
+            rates = (name for name in type(self).model_fields if name not in ("currency", "when"))
+            raise fault(f"must say what is charged for: any of {', '.join(rates)}")
+        return self
+
+    @property
+    def price(self) -> Price:
+        return Price(**dict(self))
+
+
+def _prices(given: object) -> object:
+    return [given] if isinstance(given, dict) else given
+
+
 class ModelsConfig(Section):
     """Names, stand-ins and defaults of models."""
 
@@ -208,6 +273,13 @@ class ModelsConfig(Section):
     """What to try when a model fails through no fault of the caller, in order."""
     defaults: Mapping[KindName, Text] = {}
     """The model for `auto`, or where a request names none."""
+    prices: Mapping[Text, Annotated[tuple[PriceConfig, ...], BeforeValidator(_prices)]] = {}
+    """What models cost, by name, by `<upstream>/<model>`, or by either with `*` for any characters. Of several prices
+    the first that holds counts."""
+
+    @property
+    def price_list(self) -> Mapping[str, Sequence[Price]]:
+        return {name: [one.price for one in prices] for name, prices in self.prices.items()}
 
     @field_validator("aliases")
     @classmethod
@@ -289,6 +361,8 @@ class Config(Section):
     redis_url: RedisUrl | None = Field(default=None, repr=False)
     """What replicas tell each other by. None: they look into the database."""
     storage: StorageConfig = StorageConfig()
+    library: LibraryConfig = LibraryConfig()
+    retention: RetentionConfig = RetentionConfig()
     access: AccessConfig = AccessConfig()
     master_key: MasterKey | None = None
     """Seals credentials at rest."""

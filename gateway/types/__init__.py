@@ -36,6 +36,7 @@ from gateway.types.events import (
     Usage,
     Whole,
 )
+from gateway.types.prices import Cost, Price, Value
 from gateway.types.requests import (
     AnyRequest,
     ChatRef,
@@ -62,6 +63,7 @@ __all__ = [
     "Candidate",
     "ChatRef",
     "ChatRequest",
+    "Cost",
     "EmbeddingRequest",
     "Embeddings",
     "Event",
@@ -82,6 +84,7 @@ __all__ = [
     "MusicRequest",
     "Paced",
     "PartialImage",
+    "Price",
     "Principal",
     "Progress",
     "QuotaReset",
@@ -96,6 +99,7 @@ __all__ = [
     "TranscriptionRequest",
     "Usage",
     "UsageRecord",
+    "Value",
     "VideoRequest",
     "Webhook",
     "WebhookEvent",

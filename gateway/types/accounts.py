@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from gateway.types.prices import Price
 from gateway.types.requests import Kind
 
 
@@ -87,9 +88,13 @@ class ModelCard:
     """Images one call can make."""
     seconds: tuple[float, ...] = ()
     """Durations it can make; empty: any, or not its choice."""
+    default_seconds: float | None = None
+    """What it makes where nobody says how long; None: nobody knows."""
     estimate: float | None = None
     """Seconds a generation usually takes."""
     created: int = 0
+    prices: tuple[Price, ...] = ()
+    """What it costs there; the first one that holds for a request counts."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -148,3 +153,17 @@ class UsageRecord(msgspec.Struct, frozen=True):
     """How long the request took."""
     attempts: int
     task_id: str | None = None
+    key: str = ""
+    """The name of the caller's key."""
+    cached_tokens: int = 0
+    """Of the input."""
+    characters: int = 0
+    estimated: bool = False
+    """Whether the gateway counted, because the upstream told nothing."""
+    cost: float | None = None
+    """None: nobody knows, or nothing was charged for."""
+    currency: str | None = None
+    assets: tuple[str, ...] = ()
+    """Ids of what it made, which share its cost. Kept with them, not with the record."""
+    generation_time: float | None = None
+    """Seconds that making those took; kept with them too."""

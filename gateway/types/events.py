@@ -79,6 +79,10 @@ class Usage:
     characters: int = 0
     estimated: bool = False
     """True when the gateway counted because the upstream told nothing."""
+    cost: float | None = None
+    """What it cost, in `currency`. From an upstream: as that told it."""
+    currency: str = ""
+    """`USD`, `CNY`, `credits` …"""
 
 
 class Finish(msgspec.Struct, frozen=True):

@@ -73,6 +73,9 @@ STUDIO = ThreadPoolExecutor(2, "sandbox")
 """Where pictures, films and sound are made: few at a time, and never in the threads that everybody shares."""
 
 MAX_IMAGES = 10
+VIDEO_SECONDS = 5.0
+MUSIC_SECONDS = 20.0
+"""Where nobody says how long."""
 BEATS = (10, 30, 50, 70, 90)
 """Percent at which an image tells its progress; partial images, each finer, come after the second to fourth."""
 ARGUMENTS_PIECE = 12
@@ -164,6 +167,7 @@ class Sandbox(Upstream):
     def _card(self, model: str, kinds: frozenset[Kind], name: str = "", asked: Kind | None = None) -> ModelCard:
         wanted = {asked} if asked else kinds
         takes = (VIDEO, self.options.video_seconds), (IMAGE, self.options.image_seconds)
+        lasts = (VIDEO, VIDEO_SECONDS), (frozenset({"t2m"}), MUSIC_SECONDS)
         return ModelCard(
             model,
             kinds,
@@ -172,6 +176,7 @@ class Sandbox(Upstream):
             vision="t2t" in kinds,
             reasoning="t2t" in kinds,
             max_n=MAX_IMAGES if kinds & IMAGE else 1,
+            default_seconds=next((seconds for kinds, seconds in lasts if wanted & kinds), None),
             estimate=next((seconds for kinds, seconds in takes if wanted & kinds), None),
         )
 
@@ -258,7 +263,7 @@ class Sandbox(Upstream):
     async def _music(self, request: MusicRequest) -> Events:
         with _blamed_on("format"):
             mime = sound.mime(request.format)
-        seed, seconds = _seed(request), 20.0 if request.seconds is None else request.seconds
+        seed, seconds = _seed(request), MUSIC_SECONDS if request.seconds is None else request.seconds
         with _blamed_on("seconds"):
             data = await _made(sound.compose, request.prompt, seed=seed, seconds=seconds, format=request.format)
         yield MediaReady(Media("audio", mime, data=data, seconds=seconds))
@@ -269,7 +274,7 @@ class Sandbox(Upstream):
 
     async def submit(self, request: VideoRequest, account: Account) -> Job:
         fault = await self._admit(request.kind, request.hints, account, _seed(request))
-        seconds = 5.0 if request.seconds is None else request.seconds
+        seconds = VIDEO_SECONDS if request.seconds is None else request.seconds
         if not 1 <= seconds <= 30:
             raise UpstreamRefusedParameter(f"'seconds' must be from 1 to 30, not {seconds:g}", param="seconds")
         with _blamed_on("size"):

@@ -37,10 +37,14 @@ def paths(model: type[BaseModel], at: str = "") -> Iterator[str]:
 ALL_PATHS = list(paths(Config))
 
 
+BY_NAME = {"models.prices"}
+"""Sections that stand in a mapping, under names that the operator gives."""
+
+
 def written(tree: Any, at: str = "") -> Iterator[str]:
     if isinstance(tree, dict):
         for key, value in tree.items():
-            path = f"{at}.{key}" if at else key
+            path = at if at in BY_NAME else f"{at}.{key}" if at else key
             yield path
             yield from written(value, path)
     elif isinstance(tree, list):

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from gateway.types import Kind, ModelCard
 
+SECONDS = 5
+"""How long a video is to be where nobody says: some models would take that for leave to make thirty."""
+
 LINES = {"480p": 480, "720p": 720, "1080p": 1080, "2k": 1440, "4k": 2160}
 """Resolutions by their shorter side."""
 RATIOS = {"16:9": 16 / 9, "4:3": 4 / 3, "1:1": 1.0, "3:4": 3 / 4, "9:16": 9 / 16, "21:9": 21 / 9}
@@ -50,7 +53,14 @@ MODELS = {f"{'dreamina-' if name >= '2' else ''}seedance-{name}": facts for name
 
 def card(model: str, facts: Seedance) -> ModelCard:
     seconds = tuple(float(length) for length in range(facts.shortest, facts.longest + 1))
-    return ModelCard(model, frozenset(facts.kinds), ratios=tuple(RATIOS), seconds=seconds, estimate=facts.estimate)
+    return ModelCard(
+        model,
+        frozenset(facts.kinds),
+        ratios=tuple(RATIOS),
+        seconds=seconds,
+        default_seconds=SECONDS,
+        estimate=facts.estimate,
+    )
 
 
 def adopted(model: str, kind: Kind | None) -> ModelCard | None:

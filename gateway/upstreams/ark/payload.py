@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.errors import InvalidRequest, TooLarge
 from gateway.types import Size, VideoRequest
-from gateway.upstreams.ark.models import LINES, MODELS, RATIOS, Seedance, has_sound
+from gateway.upstreams.ark.models import LINES, MODELS, RATIOS, SECONDS, Seedance, has_sound
 
 PASSED = frozenset(
     {
@@ -18,8 +18,6 @@ PASSED = frozenset(
     }
 )  # fmt: skip
 """Parameters that a caller may give by the vendor's own names. `callback_url` is none of them: the gateway polls."""
-SECONDS = 5
-"""How long a video is to be where nobody says: some models would take that for leave to make thirty."""
 SEED_MAX = 2**32 - 1
 EXPIRES, EXPIRES_MIN, EXPIRES_MAX = 172_800, 3600, 259_200
 """Seconds that the vendor gives a job unless told, and that it may be told to."""
