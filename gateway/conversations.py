@@ -18,7 +18,7 @@ from sqlalchemy import insert, select, update
 from gateway.db.engine import Database
 from gateway.db.tables import chats, turns
 from gateway.errors import InvalidRequest, NotFound
-from gateway.types import ChatRef, Event, Finish, Frame, InConversation, TextDelta, Whole
+from gateway.types import ChatRef, Event, Finish, InConversation
 from gateway.wire import openai_chat
 
 MAX_TURNS = 1_000
@@ -127,18 +127,12 @@ class Turn:
 
     def _note(self, event: Event) -> None:
         match event:
-            case TextDelta(text):
-                self.said.append(text)
-            case Frame(data):
-                self.said.append(openai_chat.frame_text(data))
-            case Whole(body):
-                self.said.append(openai_chat.answer_text(body))
             case InConversation(chat):
                 self.ref = chat
             case Finish():
                 self.finished = True
             case _:
-                pass
+                self.said.append(openai_chat.said(event))
 
 
 def _conversation(chat_id: str, owner: str, parent_id: str | None, by_id: dict[str, Any]) -> Conversation:

@@ -13,7 +13,7 @@ import msgspec
 from gateway.errors import InvalidRequest
 from gateway.types import ImageRequest, Input, Kind, MusicRequest, Size, SpeechRequest, VideoRequest
 from gateway.wire import body as wire_body
-from gateway.wire import openai_chat
+from gateway.wire import chat_files, openai_chat
 from gateway.wire import size as wire_size
 
 Body = Mapping[str, msgspec.Raw]
@@ -50,7 +50,13 @@ _READ_HERE = frozenset(
         "last_frame", "reference_images", "fallback",
     }
 )  # fmt: skip
-_NATIVE_ONLY = frozenset({"message", "chatType", "kind", "chatId", "parentId", "files", "waitForCompletion", "size"})
+_NATIVE_ONLY = frozenset(
+    {
+        *("message", "chatType", "kind", "chatId", "parentId", "files", "waitForCompletion", "size"),
+        *("webhook_url", "webhook_events", "deadline_s", "progress"),
+    }
+)
+"""Never told to an upstream of the OpenAI dialect."""
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -122,7 +128,7 @@ def chat_body(body: Body, param: str = "message") -> dict[str, msgspec.Raw]:
 
 def inputs(turns: list[dict[str, Any]]) -> tuple[Input, ...]:
     """The images that the last message brings."""
-    found = tuple(Input(url) for url in openai_chat.images(turns[-1].get("content")))
+    found = tuple(map(Input, chat_files.images(turns[-1].get("content"))))
     if len(found) > MAX_INPUTS:
         raise InvalidRequest(f"a request may bring at most {MAX_INPUTS} images, not {len(found)}", param="messages")
     for one in found:
@@ -131,8 +137,11 @@ def inputs(turns: list[dict[str, Any]]) -> tuple[Input, ...]:
 
 
 def check_url(url: str, param: str) -> None:
-    if not url.startswith(("https://", "http://", "data:")):
-        raise InvalidRequest("a file must be named by an http(s) or data: URL", param=param, code="invalid_url")
+    """Raises InvalidRequest for what is neither a URL that a caller may name nor an id of ours."""
+    if not url.startswith(("https://", "http://", "data:")) and not chat_files.is_id(url):
+        raise InvalidRequest(
+            "a file must be named by an http(s) or data: URL, or by its id", param=param, code="invalid_url"
+        )
 
 
 def fitting(asked: Kind, images: int, param: str = "chatType") -> Kind:

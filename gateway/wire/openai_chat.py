@@ -33,6 +33,9 @@ from gateway.wire import body as wire_body
 
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
+TICKS_A_DOLLAR = 1e10
+MOST_TOLD = 1e9
+"""Dollars. Who tells more for a request tells nonsense."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -103,14 +106,39 @@ def images(content: Any) -> list[str]:
     return [url for url in urls if isinstance(url, str)]
 
 
+def asked(request: ChatRequest) -> str:
+    """The words of the caller's last message, without NUL, which no database takes."""
+    turns = (turn for turn in reversed(messages(request)) if turn.get("role") == "user")
+    last: dict[str, Any] = next(turns, {})
+    return text(last.get("content")).replace("\0", "")
+
+
+def to_be_kept(request: ChatRequest, otherwise: bool) -> bool:
+    """Whether the answer is to become an asset: as `store` says, where it says anything."""
+    wanted = read(request, "store", bool) if "store" in request.body else None
+    return otherwise if wanted is None else wanted
+
+
 def usage(data: Mapping[str, Any]) -> Usage:
     """An OpenAI usage object; what is missing counts as 0."""
+    cost = told_cost(data)
     return Usage(
         input_tokens=_count(data, "prompt_tokens") or _count(data, "input_tokens"),
         output_tokens=_count(data, "completion_tokens") or _count(data, "output_tokens"),
         cached_tokens=_count(data.get("prompt_tokens_details"), "cached_tokens"),
         reasoning_tokens=_count(data.get("completion_tokens_details"), "reasoning_tokens"),
+        cost=cost,
+        currency="" if cost is None else "USD",
     )
+
+
+def told_cost(data: Mapping[str, Any]) -> float | None:
+    """What a usage object says that it cost, in US dollars: resellers do, in dollars or in ticks."""
+    for name, in_dollars in (("cost", 1.0), ("cost_in_usd_ticks", TICKS_A_DOLLAR)):
+        value = data.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST_TOLD * in_dollars:
+            return value / in_dollars
+    return None
 
 
 # --- going out ---
@@ -245,6 +273,19 @@ def completion(folded: Folded, heading: Heading, show: Callable[[Media], str] = 
 def error_frame(body: bytes) -> bytes:
     """A failure after the stream began: no `choices` beside it, no `[DONE]` after it."""
     return b"data: " + body + b"\n\n"
+
+
+def said(event: Event) -> str:
+    """The text that an event adds to an answer."""
+    match event:
+        case TextDelta(text):
+            return text
+        case Frame(data):
+            return frame_text(data)
+        case Whole(body):
+            return answer_text(body)
+        case _:
+            return ""
 
 
 def answer_text(whole: bytes) -> str:

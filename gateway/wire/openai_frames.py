@@ -216,6 +216,36 @@ def _frame(chunk: dict[str, Any]) -> bytes:
     return _PREFIX + msgspec.json.encode(chunk) + b"\n\n"
 
 
+def said_in_frames(frames: bytes) -> tuple[int, int]:
+    """Bytes of the words that frames bring, answer, reasoning and calls alike; and how many frames bring any."""
+    lines = (line[6:] for line in frames.split(b"\n") if line.startswith(b"data: {"))
+    said = [words for line in lines if (words := _said(line, "delta"))]
+    return sum(said), len(said)
+
+
+def said_in_whole(completion: bytes) -> int:
+    """The same of a `chat.completion`."""
+    return _said(completion, "message")
+
+
+def _said(data: bytes, part: str) -> int:
+    try:
+        choices = msgspec.json.decode(data)["choices"]
+        return sum(_words(words) for choice in choices for words in _worded(choice[part]))
+    except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
+        return 0
+
+
+def _worded(part: Mapping[str, Any]) -> Iterator[object]:
+    yield from (part.get(name) for name in ("content", "reasoning_content", "reasoning", "refusal"))
+    for call in part.get("tool_calls") or ():
+        yield (call.get("function") or {}).get("arguments")
+
+
+def _words(value: object) -> int:
+    return len(value.encode()) if isinstance(value, str) else 0
+
+
 def check_utf8(data: bytes) -> None:
     """Raises UpstreamGarbled: text that is passed on undecoded must be text."""
     if data.isascii():

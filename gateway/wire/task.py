@@ -41,7 +41,7 @@ def with_message(body: Body) -> Body:
         return body
     for name in PROMPTS:
         if name in body:
-            return {**body, "message": body[name]}
+            return {**{other: raw for other, raw in body.items() if other != name}, "message": body[name]}
     raise InvalidRequest(
         "'prompt' is required: what to make (or 'message', or 'messages')",
         param="prompt",
@@ -75,9 +75,9 @@ def _plain(body: Body) -> list[str]:
     one = wire_body.text(body, "image")
     found = [one] if one is not None else []
     for item in many:
-        url = item if isinstance(item, str) else item.get("url") or item.get("image_url")
+        url = item if isinstance(item, str) else item.get("url") or item.get("image_url") or item.get("file_id")
         if not isinstance(url, str):
-            raise InvalidRequest("'images' must be URLs, or objects with a 'url'", param="images")
+            raise InvalidRequest("'images' must be URLs or ids, or objects with a 'url' or a 'file_id'", param="images")
         found.append(url)
     return found
 

@@ -5,7 +5,6 @@ import pytest
 
 from gateway import errors
 from gateway.errors import GatewayError
-from gateway.tasks.idempotency import InProgress
 from gateway.wire import errors as wire_errors
 
 
@@ -116,7 +115,7 @@ def test_every_error_can_be_told(kind: type[GatewayError]) -> None:
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_what_was_paid_for_or_cannot_help_is_not_to_be_sent_again(kind: type[GatewayError]) -> None:
     error = kind()
-    if error.fault is errors.Fault.CALLER and error.status != 429 and not isinstance(error, InProgress):
+    if error.fault is errors.Fault.CALLER and error.status != 429 and error.resend_helps is not True:
         assert headers(error)["x-should-retry"] == "false"
     if isinstance(error, errors.GenerationFailed | errors.SubmitOutcomeUnknown | errors.TaskExpired):
         assert headers(error)["x-should-retry"] == "false"

@@ -140,7 +140,7 @@ def test_what_only_the_gateway_reads_is_left_out_and_all_else_is_kept() -> None:
         ),
         (
             {"message": "x", "files": ["file:///etc/passwd"]},
-            ("invalid_url", "files", "a file must be named by an http(s) or data: URL"),
+            ("invalid_url", "files", "a file must be named by an http(s) or data: URL, or by its id"),
         ),
     ],
 )
@@ -260,7 +260,7 @@ def test_images_are_few_and_named_by_urls() -> None:
     assert len(native.inputs([{"content": many[0]["content"][1:]}])) == MAX_INPUTS
     for url in ("/etc/passwd", "file:///a", "javascript:x", "", "object:uploads/x"):
         assert refused(native.inputs, [{"content": [image(url)]}]) == (
-            "invalid_url", "messages", "a file must be named by an http(s) or data: URL",
+            "invalid_url", "messages", "a file must be named by an http(s) or data: URL, or by its id",
         )  # fmt: skip
 
 

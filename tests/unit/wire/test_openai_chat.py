@@ -199,6 +199,29 @@ def test_a_usage_object_is_read_whatever_it_lacks(data: dict[str, Any], usage: U
     assert openai_chat.usage(data) == usage
 
 
+@pytest.mark.parametrize(
+    ("data", "cost"),
+    [
+        ({"cost": 0.00025}, 0.00025),
+        ({"cost": 0}, 0.0),
+        ({"cost": 3}, 3.0),
+        ({"cost_in_usd_ticks": 25_000_000}, 0.0025),
+        ({"cost": 1, "cost_in_usd_ticks": 5}, 1.0),
+        ({"cost": None, "cost_in_usd_ticks": 10**10}, 1.0),
+        ({"cost": "0.1"}, None),
+        ({"cost": True}, None),
+        ({"cost": -1}, None),
+        ({"cost": 1e12}, None),
+        ({"cost": float("nan")}, None),
+        ({"cost": 10**400}, None),
+        ({}, None),
+    ],
+)
+def test_what_an_upstream_says_that_it_cost_is_read_in_dollars(data: dict[str, Any], cost: float | None) -> None:
+    found = openai_chat.usage({"prompt_tokens": 3, **data})
+    assert (found.input_tokens, found.cost, found.currency) == (3, cost, "" if cost is None else "USD")
+
+
 def test_usage_is_told_with_its_details_only_where_there_are_any() -> None:
     assert openai_chat.usage_json(Usage(3, 4)) == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
     assert openai_chat.usage_json(Usage(3, 4, cached_tokens=1, reasoning_tokens=2)) == {

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gateway.accounts.lease import Lease
@@ -18,20 +18,21 @@ from gateway.accounts.refusal import whole_seconds
 from gateway.accounts.waiting import Asked
 from gateway.assets.ingest import Ingest, Origin
 from gateway.assets.inputs import Inputs
+from gateway.catalog.prices import PriceBook
 from gateway.errors import (
     AccountError,
-    AllResting,
-    Attempt,
     ClientLeft,
     GatewayError,
     NoAccount,
     Unavailable,
-    UpstreamError,
     UpstreamGarbled,
     UpstreamTimeout,
 )
 from gateway.http import Timeouts
 from gateway.patience import Patience
+from gateway.relay.measured import counted
+from gateway.relay.tried import Tried
+from gateway.relay.work import Events, Relayed, Served, Work
 from gateway.types import (
     Account,
     AnyRequest,
@@ -39,53 +40,18 @@ from gateway.types import (
     ChatRequest,
     Event,
     Frame,
-    Kind,
     Media,
     MediaReady,
     Paced,
-    Principal,
     Usage,
     UsageRecord,
     Whole,
 )
 from gateway.upstreams.base import OPERATION_OF, Operation, Upstream
-from gateway.usage import Meter
+from gateway.usage import Meter, measures
 from gateway.wire.expected import expected_tokens
 
-UPSTREAM_FAULTS = 2
-"""Faults of upstreams, as against those of accounts, after which a request tries only what did not fail lately."""
-
-FREE_TO_REPEAT: frozenset[Operation] = frozenset({"chat", "embed", "transcribe"})
-"""Operations that may run twice without being paid for as two."""
-
-Events = AsyncGenerator[Event]
 T = TypeVar("T")
-Sending = Callable[[Candidate, Account], Awaitable[None]]
-"""Awaited when everything is ready and nothing was sent yet, before every attempt. What it raises stops the request."""
-
-
-@dataclass(slots=True)
-class Work:
-    """A request on its way: what to do, for whom, and where it may go."""
-
-    kind: Kind
-    request: AnyRequest
-    candidates: Sequence[Candidate]
-    principal: Principal
-    request_id: str
-    only: str | None = None
-    """The account that must serve it, by id."""
-    task_id: str | None = None
-    wait: float | None = None
-    """Seconds to wait for a slot; None: as long as the config says."""
-    sending: Sending | None = None
-    attempts: list[Attempt] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
-
-    def note(self, candidate: Candidate, account: Account, error: GatewayError | None, begun: float) -> None:
-        """Remember how an attempt ended."""
-        outcome, reason = ("ok", "") if error is None else (error.code, error.message)
-        self.attempts.append(Attempt(candidate.upstream, account.id, outcome, time.monotonic() - begun, reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,38 +65,6 @@ class _Begun:
     """Who gives it, though it may no longer be configured."""
 
 
-@dataclass(slots=True)
-class Served:
-    """An answer that was asked for whole, and who gave it."""
-
-    value: Any
-    candidate: Candidate
-    account: Account
-
-
-class Relayed:
-    """A committed answer: iterate its events once, then it is settled. `aclose` settles it early."""
-
-    __slots__ = ("account", "attempts", "candidate", "events", "passed", "upstream", "usage")
-
-    def __init__(self, work: Work, candidate: Candidate, account: Account, upstream: Upstream) -> None:
-        self.upstream = upstream
-        self.candidate = candidate
-        self.account = account
-        self.attempts = work.attempts
-        self.usage = Usage()
-        self.passed = False
-        self.events: Events | None = None
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        assert self.events is not None
-        return self.events
-
-    async def aclose(self) -> None:
-        if self.events is not None:
-            await self.events.aclose()
-
-
 class Relay:
     def __init__(
         self,
@@ -142,6 +76,7 @@ class Relay:
         timeouts: Timeouts,
         *,
         slot_wait: float = 30.0,
+        prices: PriceBook | None = None,
     ) -> None:
         """`upstreams` and `pools` may change while it runs. `slot_wait`: seconds a request waits for a slot."""
         self.upstreams = upstreams
@@ -151,6 +86,7 @@ class Relay:
         self.meter = meter
         self.timeouts = timeouts
         self.slot_wait = slot_wait
+        self.prices = prices or PriceBook()
 
     async def open(self, work: Work) -> Relayed:
         """Carry a streaming operation to its first event. Raises what ended the last attempt."""
@@ -189,7 +125,8 @@ class Relay:
         lease.release()
         work.note(candidate, lease.account, None, lease.began)
         if operation != "submit":
-            self._record(work, candidate.upstream, lease.account.id, None, usage)
+            usage = self._priced(work, candidate, counted(usage, work.request))
+            self._record(work, candidate, lease.account.id, None, usage)
         return Served(value, candidate, lease.account)
 
     # --- before commit ---
@@ -198,7 +135,8 @@ class Relay:
         self, work: Work, operation: Operation, attempt: Callable[[Upstream, AnyRequest, Account], Awaitable[T]]
     ) -> tuple[T, Candidate, Lease]:
         """Try candidates and their accounts until one attempt succeeds; its lease is still held."""
-        tried = _Tried()
+        work.request = await self.inputs.resolved(work.request, work.principal.id)
+        tried = Tried()
         for candidate in work.candidates:
             while (lease := await self._leased(work, candidate, tried)) is not None:
                 begun = time.monotonic()
@@ -217,12 +155,12 @@ class Relay:
                 except BaseException as exc:
                     lease.abandon()
                     if isinstance(exc, asyncio.CancelledError):
-                        self._record(work, candidate.upstream, lease.account.id, ClientLeft(), Usage())
+                        self._record(work, candidate, lease.account.id, ClientLeft(), Usage())
                     raise
         assert tried.last is not None, "a resolved request has candidates"
         raise self._given_up(work, tried.last) from tried.last.__cause__
 
-    async def _leased(self, work: Work, candidate: Candidate, tried: _Tried) -> Lease | None:
+    async def _leased(self, work: Work, candidate: Candidate, tried: Tried) -> Lease | None:
         """A lease for the next attempt at a candidate; None where it has no account left that is worth one."""
         pool = self.pools.get(candidate.upstream)
         if pool is None:
@@ -247,7 +185,7 @@ class Relay:
             tried.refused(error)
             return None
 
-    def _worth_a_retry(self, pool: Pool, want: Asked, tried: _Tried) -> bool:
+    def _worth_a_retry(self, pool: Pool, want: Asked, tried: Tried) -> bool:
         """Whether another try follows a fault of an upstream: by an account that did not fail lately if there is one,
         even if its slot must be waited for, else a few times by any; and only as often as the budget allows."""
         want["trusted"] = True
@@ -264,8 +202,9 @@ class Relay:
         if isinstance(error, AccountError) and not error.acted and (soonest := self._soonest(work)) is not None:
             error.retry_after = whole_seconds(soonest)
         error.attempts = tuple(work.attempts)
-        upstream = error.upstream or work.candidates[0].upstream
-        self._record(work, upstream, error.account, error, Usage())
+        first = work.candidates[0]
+        blamed = next((candidate for candidate in work.candidates if candidate.upstream == error.upstream), first)
+        self._record(work, blamed, error.account, error, Usage())
         return error
 
     def _soonest(self, work: Work) -> float | None:
@@ -287,13 +226,12 @@ class Relay:
             yield event  # taken by `open`: closing a generator that has not begun would settle nothing
             patience.hand_over()
             while True:
-                if type(event) is Usage:
-                    relayed.usage = event
-                elif type(event) is MediaReady:
+                if type(event) is MediaReady:
                     event = MediaReady(await self._kept(work, relayed, event.media))
                 if type(event) is Paced:
                     lease.paced(event.seconds)
                 else:
+                    relayed.measured.add(event)
                     yield event
                 patience.until(min(idle, deadline - time.monotonic()))
                 try:
@@ -319,7 +257,7 @@ class Relay:
             lease.tokens = _tokens(relayed.usage)
             _judge(lease, failure)
             work.note(relayed.candidate, relayed.account, failure, lease.began)
-            self._record(work, relayed.candidate.upstream, relayed.account.id, failure, relayed.usage)
+            self._settle(work, relayed, failure, time.monotonic() - lease.began)
             await events.aclose()
 
     async def _kept(self, work: Work, relayed: Relayed, media: Media) -> Media:
@@ -331,74 +269,57 @@ class Relay:
             account=relayed.account,
             prompt=getattr(work.request, "prompt", ""),
             task_id=work.task_id,
+            source_module="task" if work.task_id else "api",
+            request_id=work.request_id,
+            sources=self.inputs.sources(work.request),
         )
         return await self.ingest.keep(media, origin)
 
-    def _record(self, work: Work, upstream: str, account: str | None, error: GatewayError | None, usage: Usage) -> None:
+    def _settle(self, work: Work, relayed: Relayed, failure: GatewayError | None, seconds: float) -> None:
+        """Measure and price an answer. One that failed before anything was made costs nothing, unless it is told."""
+        measured = relayed.measured
+        usage = counted(measured.usage, work.request, measured)
+        if failure is None or isinstance(failure, ClientLeft) or measured.media or usage.cost is not None:
+            usage = self._priced(work, relayed.candidate, usage)
+        measured.usage, relayed.took = usage, seconds
+        made = tuple(media.asset_id for media in measured.media if media.asset_id) if measured.media else ()
+        self._record(work, relayed.candidate, relayed.account.id, failure, usage, made, seconds)
+
+    def _priced(self, work: Work, candidate: Candidate, usage: Usage) -> Usage:
+        card = None if work.task_id else candidate.card  # that of a task is but a name
+        return self.prices.priced(usage, candidate.upstream, candidate.card.id, work.request, card)
+
+    def _record(
+        self,
+        work: Work,
+        candidate: Candidate,
+        account: str | None,
+        error: GatewayError | None,
+        usage: Usage,
+        made: tuple[str, ...] = (),
+        seconds: float | None = None,
+    ) -> None:
+        """`made`: ids of assets, and how many `seconds` they took."""
         self.meter.record(
             UsageRecord(
                 at=time.time(),
                 request_id=work.request_id,
                 owner=work.principal.id,
                 kind=work.kind,
-                model=work.candidates[0].card.id,
-                upstream=upstream,
+                model=candidate.card.id,
+                upstream=candidate.upstream,
                 account=account or "",
                 status=error.status if error else 200,
                 code=error.code if error else "ok",
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                images=usage.images,
-                media_seconds=usage.seconds,
                 seconds=time.monotonic() - work.started,
                 attempts=max(1, len(work.attempts)),
                 task_id=work.task_id,
+                key=work.principal.name,
+                assets=made,
+                generation_time=seconds,
+                **measures(usage),
             )
         )
-
-
-@dataclass(slots=True)
-class _Tried:
-    """What the attempts of a request have shown so far."""
-
-    accounts: set[str] = field(default_factory=set)
-    broke: set[str] = field(default_factory=set)
-    faults: int = 0
-    last: GatewayError | None = None
-
-    @property
-    def enough(self) -> bool:
-        """Whether only accounts whose upstream did not fail lately are worth another try."""
-        return self.faults > UPSTREAM_FAULTS
-
-    def refused(self, error: GatewayError) -> None:
-        """A candidate has no account. What an attempt showed says more; of refusals the one that ends soonest does."""
-        last = self.last
-        if last is None or (isinstance(last, NoAccount) and isinstance(error, AllResting)):
-            self.last = error
-        elif isinstance(last, AllResting) and isinstance(error, AllResting):
-            self.last = min(last, error, key=lambda refusal: refusal.retry_after or 0.0)
-
-    def go_on(self, error: GatewayError, operation: Operation, account: str) -> bool:
-        """Whether another attempt may follow. A connection that broke is worth one more try at the same account."""
-        self.last = error
-        self.faults += not isinstance(error, AccountError)
-        if not may_try_elsewhere(error, operation):
-            return False
-        if error.sent != "yes" and isinstance(error, UpstreamError) and account not in self.broke:
-            self.broke.add(account)
-        else:
-            self.accounts.add(account)
-        return True
-
-
-def may_try_elsewhere(error: GatewayError, operation: Operation) -> bool:
-    """Whether an error before commit leaves another attempt open."""
-    if not error.elsewhere:
-        return False
-    if isinstance(error, AccountError) or error.sent == "no":
-        return True
-    return operation in FREE_TO_REPEAT
 
 
 def _tokens(usage: Usage) -> int | None:
