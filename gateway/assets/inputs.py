@@ -1,8 +1,8 @@
 """Files that go into a generation: brought from wherever the caller names them to where the upstream reads them.
 
-A caller names a file by a `data:` URL, by one of our own links or by a URL on the internet. An upstream that takes
-uploads gets a copy under the lease of the account that will use it, remembered by content and account; every other
-one gets the bytes as a `data:` URL.
+A caller names a file by a `data:` URL, by one of our own links, by the id of a file or an asset of its own, or by a URL
+on the internet. An upstream that takes uploads gets a copy under the lease of the account that will use it, remembered
+by content and account; every other one gets the bytes as a `data:` URL.
 """
 
 from __future__ import annotations
@@ -12,23 +12,27 @@ import base64
 import binascii
 import hashlib
 import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import msgspec
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
+from gateway.assets.files import INPUT, Examined, Files, is_file_id
 from gateway.assets.media import sniff
+from gateway.assets.references import References
 from gateway.db.engine import Database
-from gateway.db.tables import file_copies
+from gateway.db.tables import assets, file_copies
 from gateway.errors import Forbidden, GatewayError, InputUnreachable, InvalidRequest, TooLarge
 from gateway.http import Outbound
 from gateway.links import Links
-from gateway.storage import Storage, object_key
+from gateway.storage import Storage
 from gateway.types import Account, AnyRequest, ChatRequest, ImageRequest, Input, VideoRequest
 from gateway.upstreams.base import Upstream
-from gateway.wire import openai_chat
+from gateway.wire import chat_files, openai_chat
+from gateway.wire.chat_files import source
 
 OBJECT = "object:"
 """How a task row names a file in our storage: it outlives every link."""
@@ -37,7 +41,13 @@ IMAGE_MAX = 25 * 1024 * 1024
 COPY_MARGIN_SECONDS = 30.0
 """An upstream copy that ends sooner than this is made anew."""
 
-R = TypeVar("R", ImageRequest, VideoRequest)
+R = TypeVar("R", bound=ImageRequest | VideoRequest)
+Change = Callable[[dict[str, Any], str], Awaitable[dict[str, Any] | None]]
+"""Another part for one that brings a file by that name; None leaves it as it is."""
+
+_ASSET = select(assets.c.key, assets.c.mime, assets.c.filename.label("name")).where(
+    assets.c.id == bindparam("the_id"), assets.c.owner == bindparam("the_owner")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +63,34 @@ class Bytes:
         return hashlib.sha256(self.data).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """A file or an asset that somebody named by its id."""
+
+    key: str
+    mime: str
+    name: str
+
+
 class Inputs:
     def __init__(self, storage: Storage, links: Links, http: Outbound, database: Database) -> None:
         self.storage = storage
         self.links = links
         self.http = http
         self.database = database
+        self.files = Files(database, storage, References(database, storage))
+
+    async def resolved(self, request: AnyRequest, owner: str) -> AnyRequest:
+        """The request with files and assets that its owner names by id as what they are known by further on.
+
+        InvalidRequest `file_not_found` for an id that is not this owner's, as for one that never was, and
+        `invalid_image` for an image that is none.
+        """
+        if isinstance(request, ChatRequest):
+            return await self._resolved_chat(request, owner)
+        if isinstance(request, ImageRequest | VideoRequest):
+            return await self._resolved_inputs(request, owner)
+        return request
 
     async def staged(self, request: AnyRequest, upstream: Upstream, model: str, account: Account) -> AnyRequest:
         """The request as this upstream's account can read it, under the model's name there."""
@@ -71,11 +103,27 @@ class Inputs:
             request = msgspec.structs.replace(request, inputs=tuple(inputs))
         return request
 
-    async def settled(self, request: R) -> R:
-        """The request with what may vanish (`data:` URLs, our links) kept as objects: fit to be stored with a task."""
+    async def settled(self, request: R, owner: str) -> R:
+        """The request with what may vanish (`data:` URLs, our links, ids) by its object: fit to be stored with a task.
+
+        What came inside of the request becomes files of its owner. All are looked at before one is kept. Raises what
+        `resolved` and `bring` do, and what a file is refused for.
+        """
         if not request.inputs:
             return request
-        return msgspec.structs.replace(request, inputs=tuple([await self._settled(found) for found in request.inputs]))
+        request = await self._resolved_inputs(request, owner)
+        looked_at = [await self._looked_at(found) for found in request.inputs]
+        return msgspec.structs.replace(request, inputs=tuple([await self._kept(one, owner) for one in looked_at]))
+
+    def sources(self, request: AnyRequest) -> tuple[str, ...]:
+        """The storage keys of those inputs that are ours, each once. Ids must be resolved by then."""
+        if isinstance(request, ImageRequest | VideoRequest):
+            keys = [self.own_key(found.url) for found in request.inputs]
+        elif isinstance(request, ChatRequest) and chat_files.may_name_links(bytes(request.body["messages"])):
+            keys = [self.link_key(name) for part in _parts(openai_chat.messages(request)) if (name := source(part))]
+        else:
+            return ()
+        return tuple(dict.fromkeys(key for key in keys if key))
 
     async def bring(self, url: str) -> Bytes:
         """The bytes that a URL names. Raises InvalidRequest, InputUnreachable, TooLarge."""
@@ -86,9 +134,11 @@ class Inputs:
         return await self._from_internet(url)
 
     def own_key(self, url: str) -> str | None:
-        """The storage key, where a URL is a link of ours that still opens something."""
-        if url.startswith(OBJECT):
-            return url.removeprefix(OBJECT)
+        """The storage key, where a URL is an object's own name or a link of ours that still opens something."""
+        return url.removeprefix(OBJECT) if url.startswith(OBJECT) else self.link_key(url)
+
+    def link_key(self, url: str) -> str | None:
+        """The same for links alone: callers know no other names of objects."""
         path = urlsplit(url).path
         if not path.startswith(FILES):
             return None
@@ -99,31 +149,66 @@ class Inputs:
             return None
         return key
 
+    # --- ids ---
+
+    async def _ours(self, name: str, owner: str) -> Ours:
+        found: Any
+        if is_file_id(name):
+            found = await self.files.find(name, owner)
+        else:
+            async with self.database.read() as connection:
+                found = (await connection.execute(_ASSET, {"the_id": name, "the_owner": owner})).one_or_none()
+        if found is None:
+            raise InvalidRequest(f"there is no file or asset {name!r}", code="file_not_found")
+        return Ours(found.key, found.mime, found.name)
+
+    async def _resolved_inputs(self, request: R, owner: str) -> R:
+        if not any(chat_files.is_id(found.url) for found in request.inputs):
+            return request
+        inputs = [await self._resolved_input(found, owner) for found in request.inputs]
+        return msgspec.structs.replace(request, inputs=tuple(inputs))
+
+    async def _resolved_input(self, found: Input, owner: str) -> Input:
+        if not chat_files.is_id(found.url):
+            return found
+        ours = await self._ours(found.url, owner)
+        if found.role != "file":
+            _check_image(ours.mime)
+        return msgspec.structs.replace(found, url=OBJECT + ours.key, mime=ours.mime, name=found.name or ours.name)
+
+    async def _resolved_chat(self, request: ChatRequest, owner: str) -> ChatRequest:
+        async def linked(part: dict[str, Any], name: str) -> dict[str, Any] | None:
+            if not chat_files.is_id(name):
+                return None
+            ours = await self._ours(name, owner)
+            if part["type"] == "image_url":
+                _check_image(ours.mime)
+            return chat_files.with_file(part, self.links.path(ours.key, time.time()), ours.mime, ours.name)
+
+        named = chat_files.may_name_ids(bytes(request.body["messages"]))
+        return await _with_parts(request, linked) if named else request
+
     # --- chats ---
 
     async def _staged_chat(self, request: ChatRequest, upstream: Upstream, model: str, account: Account) -> ChatRequest:
         if request.model != model:
             request = msgspec.structs.replace(request, model=model)
-        uploads = "upload" in upstream.operations()
-        raw = bytes(request.body["messages"])
-        if not uploads and FILES.encode() not in raw:
-            return request
-        turns = openai_chat.messages(request)
-        if not uploads:
-            body = {**request.body, "messages": msgspec.Raw(msgspec.json.encode(await self._inlined(turns)))}
-            return msgspec.structs.replace(request, body=body)
-        named = [*_files_of(turns[-1]), *request.inputs]
+        if "upload" not in upstream.operations():
+            linked = chat_files.may_name_links(bytes(request.body["messages"]))
+            return await _with_parts(request, self._inlined) if linked else request
+        named = [*_files_of(openai_chat.messages(request)[-1]), *request.inputs]
         return msgspec.structs.replace(
             request, inputs=tuple([await self._staged_input(found, upstream, account) for found in named])
         )
 
-    async def _inlined(self, turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        for turn in turns:
-            for part in turn["content"] if isinstance(turn.get("content"), list) else ():
-                image = part.get("image_url") if isinstance(part, dict) else None
-                if isinstance(image, dict) and isinstance(image.get("url"), str) and self.own_key(image["url"]):
-                    image["url"] = _data_url(await self.bring(image["url"]))
-        return turns
+    async def _inlined(self, part: dict[str, Any], name: str) -> dict[str, Any] | None:
+        """The part with the bytes that a link of ours leads to; None for any other."""
+        if (key := self.link_key(name)) is None:
+            return None
+        file = await self._from_storage(key)
+        value = part[part["type"]]
+        called = value.get("filename") if isinstance(value, dict) else None
+        return chat_files.with_file(part, await asyncio.to_thread(_data_url, file), file.mime, str(called or file.name))
 
     # --- one input ---
 
@@ -158,16 +243,21 @@ class Inputs:
             )
         return ref
 
-    async def _settled(self, found: Input) -> Input:
+    async def _looked_at(self, found: Input) -> tuple[Input, Examined | None]:
+        """An input as it can be stored, or with what is to be kept first."""
         if key := self.own_key(found.url):
-            return msgspec.structs.replace(found, url=OBJECT + key)
+            return msgspec.structs.replace(found, url=OBJECT + key), None
         if not found.url.startswith("data:"):
-            return found
+            return found, None
         file = _fitting(found, await self.bring(found.url))
-        media = sniff(file.data)
-        key = object_key("uploads", "input", time.time(), file.sha256, media.extension if media else "bin")
-        await self.storage.put(key, file.data, mime=file.mime)
-        return msgspec.structs.replace(found, url=OBJECT + key, mime=file.mime, size=len(file.data))
+        return found, await self.files.examined(file.name, file.data)
+
+    async def _kept(self, looked_at: tuple[Input, Examined | None], owner: str) -> Input:
+        found, examined = looked_at
+        if examined is None:
+            return found
+        file = await self.files.enter(owner, examined, purpose=INPUT)
+        return msgspec.structs.replace(found, url=OBJECT + file.key, mime=file.mime, size=file.size)
 
     # --- where bytes come from ---
 
@@ -197,23 +287,49 @@ class Inputs:
 
 
 def _files_of(turn: dict[str, Any]) -> list[Input]:
-    """The files that a message brings: its image parts, and file parts by URL or data."""
-    content = turn.get("content")
-    found = [Input(url, role="image") for url in openai_chat.images(content)]
-    for part in content if isinstance(content, list) else ():
-        file = part.get("file") if isinstance(part, dict) and part.get("type") == "file" else None
-        if isinstance(file, str):
-            found.append(Input(file, role="file"))
-        elif isinstance(file, dict) and isinstance(file.get("file_data") or file.get("url"), str):
-            found.append(Input(file.get("file_data") or file["url"], role="file", name=str(file.get("filename", ""))))
+    """The files that a message brings. Raises InvalidRequest for one by a name that callers do not have."""
+    found = []
+    for part in _parts([turn]):
+        name = source(part)
+        if name is None:
+            continue
+        if name.startswith(OBJECT):
+            raise InvalidRequest("a file must be named by an http(s) or data: URL, or by its id", code="invalid_url")
+        value = part[part["type"]]
+        called = str(value.get("filename", "")) if part["type"] == "file" and isinstance(value, dict) else ""
+        found.append(Input(name, role="file" if part["type"] == "file" else "image", name=called))
     return found
+
+
+def _parts(turns: list[dict[str, Any]]) -> Iterator[Any]:
+    for turn in turns:
+        if isinstance(turn.get("content"), list):
+            yield from turn["content"]
+
+
+async def _with_parts(request: ChatRequest, change: Change) -> ChatRequest:
+    """The chat with other parts for those that bring a file, where `change` has one. Untouched where it has none."""
+    turns, changed = openai_chat.messages(request), False
+    for content in (turn["content"] for turn in turns if isinstance(turn.get("content"), list)):
+        for at, part in enumerate(content):
+            if (name := source(part)) is not None and (other := await change(part, name)) is not None:
+                content[at], changed = other, True
+    if not changed:
+        return request
+    body = {**request.body, "messages": msgspec.Raw(msgspec.json.encode(turns))}
+    return msgspec.structs.replace(request, body=body)
 
 
 def _fitting(found: Input, file: Bytes) -> Bytes:
     """The file, if it can be what the request says it is. Raises InvalidRequest for an image that is none."""
-    if found.role != "file" and not file.mime.startswith("image/"):
-        raise InvalidRequest("an image that the request names is none by its content", code="invalid_image")
+    if found.role != "file":
+        _check_image(file.mime)
     return file
+
+
+def _check_image(mime: str) -> None:
+    if not mime.startswith("image/"):
+        raise InvalidRequest("an image that the request names is none by its content", code="invalid_image")
 
 
 def _sniffed(data: bytes, name: str) -> Bytes:

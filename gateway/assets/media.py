@@ -16,10 +16,23 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import filetype
 
+from gateway.assets.boxes import picture_size
+from gateway.assets.cell import CellFailed, NoCell, apart
+from gateway.assets.containers import (
+    ISO,
+    moving_picture,
+    opened,
+    seconds,
+    sound,
+    stretched,
+    tells_length,
+    turned_streams,
+)
+from gateway.assets.orientation import SIDEWAYS, orientation
 from gateway.errors import GatewayError, InvalidRequest, StorageUnavailable
 from gateway.types import MediaFamily
 
@@ -76,6 +89,7 @@ SVG = MediaType("image/svg+xml", "svg", "image")
 JSON = MediaType("application/json", "json", "text")
 MARKDOWN = MediaType("text/markdown", "md", "text")
 CSV = MediaType("text/csv", "csv", "text")
+JSON_LINES = MediaType("application/jsonl", "jsonl", "text")
 PDF = MediaType("application/pdf", "pdf", "document")
 PNG = MediaType("image/png", "png", "image", "PNG")
 AVIF = MediaType("image/avif", "avif", "image", "AVIF")
@@ -86,7 +100,8 @@ MOV = MediaType("video/quicktime", "mov", "video", "mov")
 OGG_VIDEO = MediaType("video/ogg", "ogv", "video", "ogg")
 OPUS = MediaType("audio/ogg", "opus", "audio", "ogg")
 
-_DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+DOCX = MediaType("application/vnd.openxmlformats-officedocument.wordprocessingml.document", "docx", "document")
+
 _BINARY: Mapping[str, MediaType] = {
     "image/png": PNG,
     "image/apng": PNG,
@@ -106,14 +121,19 @@ _BINARY: Mapping[str, MediaType] = {
     "audio/x-flac": MediaType("audio/flac", "flac", "audio", "flac"),
     "audio/ogg": MediaType("audio/ogg", "ogg", "audio", "ogg"),
     "audio/aac": MediaType("audio/aac", "aac", "audio", "aac"),
-    _DOCX: MediaType(_DOCX, "docx", "document"),
+    DOCX.mime: DOCX,
 }
 """By the name that `filetype` gives."""
 
 _INERT: Mapping[str, MediaType] = {"md": MARKDOWN, "markdown": MARKDOWN, "csv": CSV}
+_LINES = frozenset({"jsonl", "ndjson"})
+"""Endings of what has a JSON value in every line."""
 
 TYPES: Mapping[str, MediaType] = MappingProxyType(
-    {known.mime: known for known in (*_BINARY.values(), OGG_VIDEO, PDF, SVG, HTML, XML, JSON, MARKDOWN, CSV, PLAIN)}
+    {
+        known.mime: known
+        for known in (*_BINARY.values(), OGG_VIDEO, PDF, SVG, HTML, XML, JSON, JSON_LINES, MARKDOWN, CSV, PLAIN)
+    }
 )
 """Every known type by its MIME type."""
 
@@ -134,7 +154,7 @@ _JSON_START = re.compile(r'\s*(?:\{\s*["}]|\[\s*["\[{\]\-\dtfn])')
 def sniff(data: bytes, name: str = "") -> MediaType | None:
     """The type of what begins with `data` (the first HEAD_BYTES are enough), or None if it is none we know.
 
-    `name` only tells kinds of harmless text apart (Markdown, CSV), which have no marks of their own.
+    `name` only tells kinds of harmless text apart (Markdown, CSV, lines of JSON), which have no marks of their own.
     """
     head = data[:HEAD_BYTES]
     if head.startswith(b"%PDF-"):
@@ -171,9 +191,10 @@ def _text_type(text: str, whole: bool, name: str) -> MediaType:
         return XML if text.lstrip().startswith("<?xml") and not _ACTIVE.search(text) else HTML
     if _ACTIVE.search(text):
         return HTML
-    if _JSON_START.match(text) and (not whole or _is_json(text)):
-        return JSON
-    return _INERT.get(name.rpartition(".")[2].lower(), PLAIN)
+    ending = name.rpartition(".")[2].lower()
+    if _JSON_START.match(text) and (ending in _LINES or not whole or _is_json(text)):
+        return JSON_LINES if ending in _LINES else JSON
+    return _INERT.get(ending, PLAIN)
 
 
 def _is_json(text: str) -> bool:
@@ -190,7 +211,7 @@ def _binary_type(head: bytes) -> MediaType | None:
             return OPUS
         return OGG_VIDEO if b"\x80theora" in head[:256] else _BINARY["audio/ogg"]
     if head.startswith(b"PK\x03\x04") and b"word/" in head:
-        return _BINARY[_DOCX]
+        return DOCX
     if _is_mpeg_audio(head):
         return MP3
     guess = filetype.guess(head)
@@ -231,11 +252,25 @@ async def measured(source: Source, media_type: MediaType) -> Dimensions:
     """
     try:
         async with asyncio.timeout(MEASURE_WAIT):
-            return await asyncio.get_running_loop().run_in_executor(_READERS, inspect_media, source, media_type)
+            return await asyncio.get_running_loop().run_in_executor(_READERS, _inspected, source, media_type)
     except TimeoutError as exc:
         if not isinstance(source, bytes):
             raise StorageUnavailable("The object storage did not give an object back in time.") from exc
         raise _unreadable(media_type, "reading it takes too long") from exc
+
+
+def _inspected(source: Source, media_type: MediaType) -> Dimensions:
+    """`inspect_media`; in a process of its own where a small file can be made to take any memory: the index of MP4."""
+    if media_type.reader not in ISO:
+        return inspect_media(source, media_type)
+    kind = (media_type.mime, media_type.extension, media_type.family, media_type.reader)
+    try:
+        with BytesIO(source) if isinstance(source, bytes) else source() as file:
+            return Dimensions(*apart("measure", file, *kind, seconds=MEASURE_WAIT))
+    except NoCell:
+        return inspect_media(source, media_type)
+    except CellFailed as exc:
+        raise _unreadable(media_type, "its content is damaged or of another type") from exc
 
 
 def inspect_media(source: Source, media_type: MediaType) -> Dimensions:
@@ -255,7 +290,7 @@ def inspect_media(source: Source, media_type: MediaType) -> Dimensions:
 
 def _dimensions(file: BinaryIO, media_type: MediaType) -> Dimensions:
     if media_type.mime == "image/heic":
-        return _heic(file.read(HEIC_BYTES))
+        return _heic(file)
     if media_type.family == "image" and media_type.reader:
         return _image(file, media_type.reader)
     if media_type.family in ("video", "audio"):
@@ -267,10 +302,10 @@ def _image(file: BinaryIO, reader: str) -> Dimensions:
     from PIL import Image
 
     try:
-        opened = Image.open(file, formats=(reader,))
+        image = Image.open(file, formats=(reader,))
     except Image.DecompressionBombError as exc:
         raise _too_large() from exc
-    with opened as image:
+    with image:
         width, height = _shown_size(image)
         _refuse_huge(width, height, getattr(image, "n_frames", 1))
         image.verify()
@@ -281,17 +316,21 @@ def _shown_size(image: ImageFile) -> tuple[int, int]:
     """As a viewer shows it: orientations 5 to 8 are stored on their side."""
     width, height = image.size
     _refuse_huge(width, height, 1)
-    sideways = image.format == "JPEG" and image.getexif().get(0x0112) in (5, 6, 7, 8)
-    return (height, width) if sideways else (width, height)
+    return (height, width) if orientation(image) in SIDEWAYS else (width, height)
 
 
-def _heic(data: bytes) -> Dimensions:
-    """From the `ispe` boxes: the largest is the picture, the others are its tiles and previews."""
-    sizes = [
-        (int.from_bytes(data[at + 8 : at + 12], "big"), int.from_bytes(data[at + 12 : at + 16], "big"))
-        for at in (found.start() for found in re.finditer(b"ispe\0\0\0\0", data))
-    ]
-    width, height = max(sizes, key=lambda size: size[0] * size[1])
+def _heic(file: BinaryIO) -> Dimensions:
+    """As its boxes say; else from all `ispe`: the largest is the picture, the others are its tiles and previews."""
+    size = picture_size(file)
+    if size is None:
+        file.seek(0)
+        data = file.read(HEIC_BYTES)
+        sizes = [
+            (int.from_bytes(data[at + 8 : at + 12], "big"), int.from_bytes(data[at + 12 : at + 16], "big"))
+            for at in (found.start() for found in re.finditer(b"ispe\0\0\0\0", data))
+        ]
+        size = max(sizes, key=lambda size: size[0] * size[1])
+    width, height = size
     _refuse_huge(width, height, 1)
     return Dimensions(width, height)
 
@@ -302,17 +341,19 @@ def _refuse_huge(width: int, height: int, frames: int) -> None:
 
 
 def _playable(file: BinaryIO, media_type: MediaType) -> Dimensions:
-    import av
-
-    if media_type.reader in ("mp4", "mov"):
+    reader = media_type.reader
+    if reader in ISO:
         _refuse_cut(file)
-    # The format is given and protocols are shut, so that no playlist or reference leads to another file or host.
-    with av.open(file, format=media_type.reader, options={"protocol_whitelist": ""}) as container:
-        if not container.streams.video and not container.streams.audio:
-            raise ValueError("no video and no audio")
-        video = next(iter(container.streams.video), None)
-        seconds = _seconds(container)
-        return Dimensions(video.width if video else None, video.height if video else None, seconds)
+    turned, told = turned_streams(file, reader), tells_length(file, reader)
+    with opened(file, reader) as container:
+        video = moving_picture(container) if media_type.family == "video" else None
+        if video is None and sound(container) is None:
+            raise ValueError("nothing to be seen or heard")
+        length = seconds(container, told=told)
+        if video is None:
+            return Dimensions(seconds=length)
+        width, height = stretched(video, video.width, video.height)
+        return Dimensions(height, width, length) if video.id in turned else Dimensions(width, height, length)
 
 
 def _refuse_cut(file: BinaryIO) -> None:
@@ -330,18 +371,6 @@ def _refuse_cut(file: BinaryIO) -> None:
         if at > end and head[4:8] in (b"mdat", b"moov", b"moof"):
             raise ValueError("its end is missing")
     file.seek(0)
-
-
-def _seconds(container: Any) -> float:
-    """As the container says, or (where it says nothing or only guesses, as for bare AAC) summed over its packets."""
-    if container.duration is not None and container.format.name != "aac":
-        return round(float(container.duration) / 1_000_000, 3)
-    totals: dict[int, float] = {}
-    for packet in container.demux():
-        if packet.duration:
-            index = packet.stream.index
-            totals[index] = totals.get(index, 0.0) + float(packet.duration * packet.time_base)
-    return round(max(totals.values()), 3)
 
 
 def _too_large() -> InvalidRequest:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypedDict
 
 import msgspec
+import structlog
 
+from gateway.assets.library import Origin
+from gateway.catalog.prices import total
 from gateway.errors import (
     AccountError,
     ContentRefused,
@@ -26,12 +29,19 @@ from gateway.tasks.recorder import Recorder
 from gateway.tasks.store import Store
 from gateway.tasks.submission import Asking, NotOurs, Submission, attempted, work_for
 from gateway.tasks.task import Task, told
-from gateway.types import ImageRequest, MediaReady, Progress, TaskRequest, Usage
+from gateway.types import ChatRequest, ImageRequest, MediaReady, Progress, TaskRequest, Usage
 from gateway.wire import openai_chat
 from gateway.wire.openai_chat import Folded, Heading
 
 PROGRESS_STEP: Final = 5.0
 """Percent that a progress must have grown by to be written."""
+
+log = structlog.get_logger(__name__)
+
+
+class _Cost(TypedDict):
+    cost: float | None
+    currency: str
 
 
 @dataclass(slots=True)
@@ -51,6 +61,8 @@ class Generating:
         self.relay = relay
         self.recorder = recorder
         self.submission = submission
+        self.keep_text = False
+        """Whether answers in text become assets even where their requests do not say so."""
 
     async def make(self, task: Task) -> GatewayError | None:
         """Make what is missing of a task in hand. Returns the error that ended the task, if one did."""
@@ -77,11 +89,40 @@ class Generating:
         asking = Asking(self.store, task)
         work = work_for(task, asking, request=_part(task, len(positions)))
         try:
-            await self._gather(await self.relay.open(work), asking, made)
+            relayed = await self.relay.open(work)
+            try:
+                await self._gather(relayed, asking, made)
+            finally:
+                made.folded.usage = relayed.usage
         except GatewayError as error:
             made.error = _as_unknown(error, asking.sent)
         made.task = attempted(asking.task if made.task is task else made.task, work)
         return made
+
+    async def _write(self, task: Task, relayed: Relayed) -> None:
+        """The text as an asset, where somebody wants it kept. One that cannot be kept now is still an answer."""
+        asked = task.request
+        if not (task.answer and isinstance(asked, ChatRequest) and openai_chat.to_be_kept(asked, self.keep_text)):
+            return
+        origin = Origin(
+            owner=task.owner,
+            kind=task.kind,
+            model=relayed.candidate.card.id,
+            upstream=relayed.upstream,
+            account=relayed.account,
+            prompt=openai_chat.asked(asked),
+            task_id=task.id,
+            source_module="task",
+            created_at=task.created_at,
+            request_id=task.request_id,
+        )
+        try:
+            kept = await self.relay.ingest.write(task.answer, origin, 0)
+        except Unavailable as error:
+            log.warning("text not kept", task=task.id, code=error.code)
+            return
+        await self.store.add_output(task, 0, kept.asset_id)
+        self.relay.meter.charge(kept.asset_id, relayed.usage, relayed.took)
 
     async def orphaned(self, task: Task) -> GatewayError | None:
         """Go on after a process that died while it was making this."""
@@ -107,6 +148,7 @@ class Generating:
         if made.task.kind == "t2t":
             made.task = replace(made.task, answer=_text(made.folded, made.task.model))
             made.missing.clear()
+            await self._write(made.task, relayed)
 
     async def _still_ours(self, task: Task, *, begun: bool = False) -> None:
         if not await self.store.save(task, release=False, begun=begun):
@@ -161,4 +203,13 @@ def _sum(one: Usage, other: Usage) -> Usage:
         seconds=one.seconds + other.seconds,
         characters=one.characters + other.characters,
         estimated=one.estimated or other.estimated,
+        **_cost_of(one, other),
     )
+
+
+def _cost_of(one: Usage, other: Usage) -> _Cost:
+    """What both cost; None where nobody knows, or where they were charged in two currencies."""
+    known = [usage for usage in (one, other) if usage.cost is not None]
+    if len({usage.currency for usage in known}) != 1:
+        return {"cost": None, "currency": ""}
+    return {"cost": total(usage.cost or 0.0 for usage in known), "currency": known[0].currency}

@@ -53,12 +53,14 @@ class Poller:
     ) -> None:
         self.store = store
         self.notices = notices or Notices()
-        self.recorder = Recorder(store, self.notices, relay.meter)
+        self.recorder = Recorder(store, self.notices, relay.meter, relay.prices)
         self.recorder.wake = self._due_in
         pace = Pace()
         self.submission = Submission(store, relay, self.recorder, pace, interval)
         self.generating = Generating(store, relay, self.recorder, self.submission)
-        self.polling = Polling(store, relay, self.recorder, Results(store, ingest, self.recorder), pace, interval)
+        self.polling = Polling(
+            store, relay, self.recorder, Results(store, ingest, self.recorder, relay.inputs), pace, interval
+        )
         spacing = min(SPACING_SECONDS, interval / 8)
         self._lanes = (Lane("make", MAKES, spacing), Lane("poll", POLLS, spacing))
         self._group: asyncio.TaskGroup | None = None

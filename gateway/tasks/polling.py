@@ -142,7 +142,7 @@ class Polling:
                 await self.recorder.end(replace(task, state="cancelled", eta=None))
             case "failed" | "expired":
                 error = update.error if isinstance(update.error, GatewayError) else GenerationFailed()
-                await self.recorder.fail(task, error, update.state)
+                await self.recorder.fail(task, error, update.state, update.usage)
 
     async def _goes_on(self, task: Task, upstream: Upstream, account: Account, update: JobUpdate) -> None:
         now = self.store.now()

@@ -9,13 +9,16 @@ from typing import Literal, TypeVar
 
 import structlog
 
+from gateway.catalog.prices import PriceBook
+from gateway.catalog.quotes import expected
 from gateway.errors import DatabaseUnavailable, GatewayError, StorageUnavailable
+from gateway.relay.measured import with_media
 from gateway.tasks.notices import Notices
 from gateway.tasks.schedule import BACKOFF_MAX
 from gateway.tasks.store import Store
 from gateway.tasks.task import Task, told
-from gateway.types import Usage, UsageRecord
-from gateway.usage import Meter
+from gateway.types import ModelCard, Usage, UsageRecord
+from gateway.usage import Meter, measures
 
 WRITE_AGAIN_SECONDS = 0.5
 WRITE_AGAIN_MAX = 30.0
@@ -27,10 +30,11 @@ T = TypeVar("T")
 
 
 class Recorder:
-    def __init__(self, store: Store, notices: Notices, meter: Meter) -> None:
+    def __init__(self, store: Store, notices: Notices, meter: Meter, prices: PriceBook) -> None:
         self.store = store
         self.notices = notices
         self.meter = meter
+        self.prices = prices
         self.wake: Callable[[float], None] = lambda seconds: None
         """Called when a task will be due in so many seconds."""
         self.announced: Callable[[], None] = lambda: None
@@ -55,15 +59,20 @@ class Recorder:
         self.wake(seconds)
 
     async def fail(
-        self, task: Task, error: GatewayError, state: Literal["failed", "expired"] = "failed"
+        self,
+        task: Task,
+        error: GatewayError,
+        state: Literal["failed", "expired"] = "failed",
+        usage: Usage | None = None,
     ) -> GatewayError:
-        await self.end(replace(task, state=state, error=told(error), eta=None), error)
+        await self.end(replace(task, state=state, error=told(error), eta=None), error, usage)
         return error
 
     async def end(self, task: Task, error: GatewayError | None = None, usage: Usage | None = None) -> bool:
         """Give a task that this process holds its final state. False where it has one, or another holds it."""
-        measured = None if usage is None else asdict(usage)
-        done = replace(task, finished_at=self.store.now(), usage=measured)
+        if usage is not None and task.job is not None and (error is None or usage.cost is not None):
+            usage = self._priced(task, usage)  # what has no job was priced by the relay
+        done = with_usage(replace(task, finished_at=self.store.now()), usage)
         if not await self.insisted(done, lambda: self.store.save(done)):
             return False
         self.ended(done, error, usage)
@@ -89,9 +98,10 @@ class Recorder:
         if task.job is None:
             return  # the relay has recorded what was tried
         usage = usage or Usage()
+        finished = task.finished_at or self.store.now()
         self.meter.record(
             UsageRecord(
-                at=task.finished_at or self.store.now(),
+                at=finished,
                 request_id=task.request_id,
                 owner=task.owner,
                 kind=task.kind,
@@ -100,12 +110,33 @@ class Recorder:
                 account=task.account or "",
                 status=error.status if error else 200,
                 code=error.code if error else task.state,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                images=usage.images,
-                media_seconds=usage.seconds,
-                seconds=(task.finished_at or self.store.now()) - task.created_at,
+                seconds=finished - task.created_at,
                 attempts=max(1, len(task.attempts)),
                 task_id=task.id,
+                key=task.key_name,
+                assets=tuple(output.asset_id for output in task.outputs if output.asset_id),
+                generation_time=finished - (task.submitted_at or task.created_at),
+                **measures(usage),
             )
         )
+
+    def unstopped(self, task: Task) -> Usage | None:
+        """What a job takes that goes on without its task: all that was asked for. None where nobody knows how much."""
+        card = self.prices.card(task.upstream, task.model) or ModelCard(task.model, frozenset({task.kind}))
+        usage, sure = expected(task.request, card)
+        if not any(getattr(usage, measure) for measure in sure):
+            return None
+        return self.prices.priced(replace(usage, estimated=True), task.upstream, task.model, task.request, card)
+
+    def _priced(self, task: Task, usage: Usage) -> Usage:
+        """Usage with what the task made, and what that cost now."""
+        made = [(output.mime.partition("/")[0], output.seconds) for output in task.outputs if output.key]
+        return self.prices.priced(with_media(usage, made), task.upstream, task.model, task.request)
+
+
+def with_usage(task: Task, usage: Usage | None) -> Task:
+    """A task with what it took; its cost stands by itself."""
+    if usage is None:
+        return task
+    measured = {name: value for name, value in asdict(usage).items() if name not in ("cost", "currency")}
+    return replace(task, usage=measured, cost=usage.cost, currency=None if usage.cost is None else usage.currency)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import structlog
 
 from gateway.assets.ingest import Ingest, Kept, Origin
+from gateway.assets.inputs import Inputs
 from gateway.errors import GatewayError, ResultUnavailable
 from gateway.tasks.recorder import Recorder
 from gateway.tasks.schedule import backoff
@@ -26,10 +27,11 @@ log = structlog.get_logger(__name__)
 
 
 class Results:
-    def __init__(self, store: Store, ingest: Ingest, recorder: Recorder) -> None:
+    def __init__(self, store: Store, ingest: Ingest, recorder: Recorder, inputs: Inputs) -> None:
         self.store = store
         self.ingest = ingest
         self.recorder = recorder
+        self.inputs = inputs
         self._tries: dict[str, int] = {}
 
     async def bring_in(
@@ -50,7 +52,10 @@ class Results:
             account=account,
             prompt=task.prompt,
             task_id=task.id,
+            source_module="task",
             created_at=task.created_at,
+            request_id=task.request_id,
+            sources=self.inputs.sources(task.request),
         )
         here = {output.position for output in task.outputs if output.state == "succeeded"}
         missing = [position for position in range(len(update.media)) if position not in here]

@@ -27,6 +27,8 @@ def row_of(task: Task) -> dict[str, Any]:
         "eta": task.eta,
         "error": _json(task.error),
         "usage": _json(task.usage),
+        "cost": task.cost,
+        "currency": task.currency,
         "chat_id": task.chat_id,
         "attempts": _json(task.attempts),
         "created_at": task.created_at,
@@ -44,7 +46,7 @@ def row_of(task: Task) -> dict[str, Any]:
     }
 
 
-PARAMS = ("candidates", "estimate", "request_id", "account_tags", "most")
+PARAMS = ("candidates", "estimate", "request_id", "account_tags", "most", "key_name")
 """Fields of a task that its column `params` holds."""
 CONSTANT = frozenset(
     {"id", "owner", "kind", "request", "params", "chat_id", "created_at", "deadline", "metadata", "webhook"}
@@ -74,6 +76,8 @@ def task_of(row: Any) -> Task:
         eta=row.eta,
         error=_read(row.error),
         usage=_read(row.usage),
+        cost=row.cost,
+        currency=row.currency,
         chat_id=row.chat_id,
         attempts=tuple(msgspec.json.decode(row.attempts)),
         created_at=row.created_at,
@@ -89,6 +93,7 @@ def task_of(row: Any) -> Task:
         request_id=params["request_id"],
         account_tags=tuple(params.get("account_tags", ())),
         most=params.get("most", 1),
+        key_name=params.get("key_name", ""),
         polls=row.polls,
         version=row.version,
         answer=row.answer,

@@ -215,7 +215,8 @@ class Store:
     async def end(self, task: Task) -> bool:
         """Give a task its final state, whoever holds it. False where it has one."""
         row = row_of(task)
-        values = {name: row[name] for name in ("state", "finished_at", "cancel_requested", "eta", "error")}
+        written = ("state", "finished_at", "cancel_requested", "eta", "error", "usage", "cost", "currency")
+        values = {name: row[name] for name in written}
         return await self._change(_open(task.id), values | FREED | CHANGED) is not None
 
     async def due_now(self, task_id: str) -> None:

@@ -180,7 +180,7 @@ def work_for(task: Task, sending: Asking, request: TaskRequest | None = None) ->
         kind=task.kind,
         request=request or task.request,
         candidates=[_candidate(upstream, model, task) for upstream, model in task.candidates],
-        principal=Principal(task.owner, "", account_tags=frozenset(task.account_tags)),
+        principal=Principal(task.owner, task.key_name, account_tags=frozenset(task.account_tags)),
         request_id=task.request_id,
         task_id=task.id,
         wait=0.0,

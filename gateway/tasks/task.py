@@ -75,6 +75,11 @@ class Task:
     """The text, where text was asked for."""
     metadata: dict[str, str] | None = None
     webhook: Webhook | None = None
+    cost: float | None = None
+    """What it cost, in `currency`. None: nobody knows, or nothing was made."""
+    currency: str | None = None
+    key_name: str = ""
+    """The name of the key it was asked for with."""
     lease: str | None = None
     """Who works on it; what is written under another lease is refused."""
 

@@ -27,6 +27,7 @@ from gateway.errors import (
 from gateway.relay import Relay
 from gateway.tasks.idempotency import Once
 from gateway.tasks.poller import Poller
+from gateway.tasks.recorder import with_usage
 from gateway.tasks.store import Store
 from gateway.tasks.task import Task
 from gateway.types import (
@@ -91,7 +92,7 @@ class Tasks:
         `deadline`: seconds it may take, if not what its upstream and the configuration say. `once`: whether it was
         asked for before; then the earlier task is returned, as it stands.
         """
-        request = await self._ready(request)
+        request = await self._ready(request, principal.id)
         now = self.store.now()
         first = candidates[0]
         task = Task(
@@ -121,6 +122,7 @@ class Tasks:
             candidates=tuple((candidate.upstream, candidate.card.id) for candidate in candidates),
             estimate=first.card.estimate,
             request_id=request_id,
+            key_name=principal.name,
             account_tags=tuple(sorted(principal.account_tags)),
             most=max(1, min(candidate.card.max_n for candidate in candidates)),
             metadata=dict(metadata) if metadata else None,
@@ -137,14 +139,14 @@ class Tasks:
             raise refusal
         return await self.store.get(task.id)
 
-    async def _ready(self, request: TaskRequest) -> TaskRequest:
+    async def _ready(self, request: TaskRequest, owner: str) -> TaskRequest:
         """A request that can be stored: its files are ours, and a job made for it can be found again."""
         match request:
             case VideoRequest():
                 request = msgspec.structs.replace(request, mark=secrets.randbits(31) | 1)
-                return await self.inputs.settled(request)
+                return await self.inputs.settled(request, owner)
             case ImageRequest():
-                return await self.inputs.settled(request)
+                return await self.inputs.settled(request, owner)
             case SpeechRequest() | MusicRequest() | ChatRequest():
                 return request
 
@@ -232,8 +234,10 @@ class Tasks:
         done = replace(
             task, state="cancelled", cancel_requested=True, finished_at=self.store.now(), error=note, eta=None
         )
+        usage = self.poller.recorder.unstopped(done) if upstream is False and task.job is not None else None
+        done = with_usage(done, usage)
         if await self.store.end(done):
-            self.poller.recorder.ended(done, None, None)
+            self.poller.recorder.ended(done, None, usage)
 
     async def delete(self, task_id: str, principal: Principal) -> None:
         """Forget a final task and what it made. Its usage stays recorded. Raises Conflict while it goes on."""

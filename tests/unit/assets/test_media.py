@@ -27,6 +27,7 @@ from gateway.assets.media import (
     sniff,
 )
 from gateway.errors import InvalidRequest, NotFound, StorageUnavailable
+from tests.unit.assets.making import film, sound
 
 pytestmark = pytest.mark.anyio
 
@@ -243,6 +244,155 @@ def test_heic_is_measured_by_its_largest_picture() -> None:
     assert sniff(heic((1, 1), brand=b"mif1")) is TYPES["image/heic"]
 
 
+def iso_box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def proper_heic(*properties: bytes, of_main: bytes, wide: bool = False) -> bytes:
+    """A HEIC as phones write them: properties in a list, and which of them (by number) are those of item 5."""
+    version = b"\1\0\0\1" if wide else bytes(4)
+    item = (5).to_bytes(4 if wide else 2, "big")
+    numbers = b"".join(bytes([0x80, n]) if wide else bytes([0x80 | n]) for n in of_main)
+    other = (1).to_bytes(4 if wide else 2, "big") + b"\1" + (b"\0\1" if wide else b"\1")
+    ipma = version + (2).to_bytes(4, "big") + other + item + bytes([len(of_main)]) + numbers
+    main = iso_box(b"pitm", b"\1\0\0\0" + (5).to_bytes(4, "big")) if wide else iso_box(b"pitm", bytes(4) + b"\0\5")
+    iprp = iso_box(b"iprp", iso_box(b"ipco", b"".join(properties)) + iso_box(b"ipma", ipma))
+    head = iso_box(b"ftyp", b"heic" + bytes(4) + b"mif1heic")
+    return head + iso_box(b"free", bytes(9)) + iso_box(b"meta", bytes(4) + main + iprp) + iso_box(b"mdat", bytes(30))
+
+
+def ispe(width: int, height: int) -> bytes:
+    return iso_box(b"ispe", struct.pack(">III", 0, width, height))
+
+
+TILE, WHOLE = ispe(512, 512), ispe(4032, 3024)
+TURNED, ON_ITS_HEAD = iso_box(b"irot", b"\1"), iso_box(b"irot", b"\2")
+CLAP = iso_box(b"clap", struct.pack(">8I", 4001, 1, 6001, 2, 0, 1, 0, 1))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize(
+    ("properties", "of_main", "size"),
+    [
+        ((TILE, WHOLE), b"\2", (4032, 3024)),
+        ((TILE, WHOLE, TURNED), b"\2\3", (3024, 4032)),
+        ((TILE, WHOLE, TURNED), b"\2", (4032, 3024)),  # another item is turned
+        ((TILE, WHOLE, ON_ITS_HEAD), b"\2\3", (4032, 3024)),
+        ((TILE, ispe(640, 480), WHOLE), b"\2", (640, 480)),  # the largest is not the main one
+        ((TILE, WHOLE, CLAP, TURNED), b"\2\3\4", (3000, 4001)),
+        ((TILE, WHOLE), b"\2\7", (4032, 3024)),  # a number that there is not
+    ],
+    ids=range(7),
+)
+def test_heic_is_measured_as_its_main_picture_is_shown(
+    properties: tuple[bytes, ...], of_main: bytes, size: tuple[int, int], wide: bool
+) -> None:
+    assert dimensions(proper_heic(*properties, of_main=of_main, wide=wide)) == Dimensions(*size)
+
+
+def test_the_length_of_a_box_may_have_64_bits() -> None:
+    data = proper_heic(TILE, ispe(640, 480), WHOLE, of_main=b"\2")
+    at, end = data.index(b"meta") - 4, data.index(b"mdat") - 4
+    wide = data[:at] + struct.pack(">I4sQ", 1, b"meta", end - at + 8) + data[at + 8 :]
+    assert dimensions(wide) == Dimensions(640, 480)
+    ended = data[:at] + bytes(4) + data[at + 4 : end]  # one that goes on to the end
+    assert dimensions(ended) == Dimensions(640, 480)
+
+
+def test_heic_past_fifty_million_pixels_is_refused() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        dimensions(proper_heic(TILE, ispe(10_000, 5_001), of_main=b"\2"))
+    assert refused.value.code == "image_too_large"
+
+
+@pytest.mark.parametrize("container", ["mp4", "mov"])
+@pytest.mark.parametrize(("rotation", "size"), [(90, (48, 64)), (-90, (48, 64)), (180, (64, 48)), (None, (64, 48))])
+def test_a_video_is_measured_as_it_is_shown(container: str, rotation: int | None, size: tuple[int, int]) -> None:
+    found = dimensions(film([Image.new("RGB", (64, 48))] * 10, container, rotation=rotation))
+    assert (found.width, found.height, found.seconds) == (*size, 1.0)
+    late = with_index_first(film([Image.new("RGB", (64, 48))] * 10, container, rotation=rotation), wide=True)
+    assert dimensions(late) == found
+
+
+def test_a_video_of_a_late_year_is_turned_too() -> None:
+    """Times past 2040 have 64 bits, and what follows them is elsewhere."""
+    data = film([Image.new("RGB", (64, 48))] * 10, rotation=90)
+    at = data.index(b"tkhd") - 4
+    size = int.from_bytes(data[at : at + 4], "big")
+    old = data[at + 8 : at + size]
+    new = b"\1" + old[1:4] + bytes(4) + old[4:8] + bytes(4) + old[8:12] + old[12:20] + bytes(4) + old[20:24] + old[24:]
+    grown = data[:at] + struct.pack(">I", size + 12) + b"tkhd" + new + data[at + size :]
+    for parent in (b"moov", b"trak"):
+        where = grown.index(parent) - 4
+        length = int.from_bytes(grown[where : where + 4], "big") + 12
+        grown = grown[:where] + struct.pack(">I", length) + grown[where + 4 :]
+    assert dimensions(grown) == Dimensions(48, 64, 1.0)
+
+
+def test_pixels_that_are_no_squares_are_counted_as_if_they_were() -> None:
+    found = dimensions(film([Image.new("RGB", (64, 48))] * 10, shape=(3, 2)))
+    assert (found.width, found.height) == (96, 48)
+
+
+def test_the_cover_of_a_record_is_not_the_size_of_its_music() -> None:
+    data = sound("mp3", "libmp3lame", seconds=1, cover=Image.new("RGB", (64, 48)))
+    assert b"APIC" in data[:2000]
+    assert dimensions(data) == Dimensions(seconds=pytest.approx(1, abs=0.05))
+    data = sound("mp4", "aac", seconds=1, cover=Image.new("RGB", (64, 48)))
+    assert dimensions(data) == Dimensions(seconds=pytest.approx(1, abs=0.05))
+
+
+def test_a_film_without_a_picture_is_as_long_as_its_sound() -> None:
+    assert dimensions(sound("mp4", "aac", seconds=1)) == Dimensions(seconds=1.0)
+
+
+def test_music_is_to_be_heard() -> None:
+    with pytest.raises(InvalidRequest):
+        inspect_media(video("mp4", "libx264"), TYPES["audio/mp4"])
+
+
+@pytest.mark.parametrize(
+    ("data", "seconds"),
+    [
+        (sound("webm", "libopus", seconds=2, container_options={"live": "1"}), 2),
+        (film([Image.new("RGB", (64, 48))] * 20, "webm", "libvpx-vp9", container_options={"live": "1"}), 2),
+        (sound("mp4", "aac", seconds=2, container_options={"movflags": "frag_keyframe+empty_moov"}), 2),
+        (sound("adts", "aac", seconds=2), 2),
+        (sound("mp3", "libmp3lame", seconds=2), 2),
+        (sound("mp3", "libmp3lame", seconds=2, container_options={"write_xing": "0"}), 2),
+        (sound("mp3", "libmp3lame", seconds=2, container_options={"id3v2_version": "0"}), 2),
+    ],
+    ids=["webm", "webm video", "fragments", "aac", "mp3", "mp3 untold", "mp3 bare"],
+)
+def test_every_length_is_found(data: bytes, seconds: float) -> None:
+    assert dimensions(data).seconds == pytest.approx(seconds, abs=0.1)
+
+
+def test_a_length_that_is_not_told_is_not_guessed_by_how_it_begins() -> None:
+    """An MP3 that is heavy for a second and light for nine, without the frame that tells how many there are."""
+    options = {"write_xing": "0", "id3v2_version": "0"}
+    heavy = sound("mp3", "libmp3lame", seconds=1, container_options=options, options={"b": "320000"})
+    light = sound("mp3", "libmp3lame", seconds=9, container_options=options, options={"b": "32000"})
+    found = sniff(heavy + light)
+    assert found is TYPES["audio/mpeg"]
+    assert dimensions(heavy + light).seconds == pytest.approx(10, abs=0.2)
+    tagged = sound("mp3", "libmp3lame", seconds=1, container_options={"write_xing": "0"}, options={"b": "320000"})
+    assert dimensions(tagged + light).seconds == pytest.approx(10, abs=0.2)
+
+
+def test_a_flac_that_was_streamed_does_not_tell_its_length() -> None:
+    data = sound("flac", "flac", seconds=2)
+    untold = data[:21] + bytes([data[21] & 0xF0]) + bytes(4) + data[26:]
+    assert dimensions(untold).seconds == pytest.approx(2, abs=0.01)
+
+
+def test_a_wav_that_was_streamed_does_not_either() -> None:
+    data = sound("wav", seconds=2)
+    at = data.index(b"data") + 4
+    untold = data[:4] + b"\xff" * 4 + data[8:at] + b"\xff" * 4 + data[at + 4 :]
+    assert dimensions(untold).seconds == pytest.approx(2, abs=0.01)
+
+
 @pytest.mark.parametrize("brand", [b"isom", b"iso5", b"iso6", b"mp42", b"avc1", b"dash", b"M4V "])
 def test_the_brands_of_mp4_are_known(brand: bytes) -> None:
     found = sniff(b"\0\0\0\x14ftyp" + brand + b"\0\0\0\0" + brand + b"\0\0\1\0moov\0\0\0\0")
@@ -359,10 +509,48 @@ def test_an_image_of_too_many_frames_is_refused() -> None:
     assert refused.value.code == "image_too_large"
 
 
-def test_a_photo_stored_on_its_side_is_measured_as_shown() -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG", "AVIF"])
+@pytest.mark.parametrize(("how", "size"), [(1, (64, 48)), (3, (64, 48)), (5, (48, 64)), (6, (48, 64)), (8, (48, 64))])
+def test_a_photo_stored_on_its_side_is_measured_as_shown(kind: str, how: int, size: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = how
+    assert dimensions(image(kind, exif=exif)) == Dimensions(*size)
+
+
+def test_a_photo_with_a_second_picture_is_turned_like_any_other() -> None:
+    """As phones make them: then Pillow calls it by another name than JPEG."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert dimensions(image("JPEG", exif=exif)) == Dimensions(48, 64)
+    out = io.BytesIO()
+    first, second = Image.new("RGB", (64, 48)), Image.new("RGB", (32, 24))
+    first.save(out, "MPO", save_all=True, append_images=[second], exif=exif)
+    assert sniff(out.getvalue()) is TYPES["image/jpeg"]
+    assert dimensions(out.getvalue()) == Dimensions(48, 64)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"])
+def test_exif_that_is_none_says_nothing(exif: bytes) -> None:
+    assert dimensions(image("JPEG", exif=exif)) == Dimensions(64, 48)
+    assert dimensions(image("WEBP", exif=exif)) == Dimensions(64, 48)
+    how = Image.Exif()
+    how[0x0112] = 99
+    assert dimensions(image("JPEG", exif=how)) == Dimensions(64, 48)
+
+
+def test_a_png_is_not_decoded_to_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[object] = []
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda self: decoded.append(self))
+    assert dimensions(image("PNG")) == Dimensions(64, 48)
+    assert not decoded
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_an_animation_is_measured_like_a_picture(kind: str) -> None:
+    frames = [Image.new("RGB", (64, 48), (n * 40, 0, 0)) for n in range(4)]
+    out = io.BytesIO()
+    frames[0].save(out, kind, save_all=True, append_images=frames[1:])
+    assert dimensions(out.getvalue()) == Dimensions(64, 48)
 
 
 @pytest.mark.parametrize(

