@@ -30,6 +30,7 @@ from gateway.assets.ingest import Ingest
 from gateway.assets.inputs import Inputs
 from gateway.background import begun, ended
 from gateway.catalog.models import Catalog, Source, stanza_card
+from gateway.catalog.prices import PriceBook
 from gateway.config import Config, load
 from gateway.conversations import Conversations
 from gateway.db.engine import Database
@@ -43,10 +44,10 @@ from gateway.logs import configure
 from gateway.relay import Relay
 from gateway.reload import Reload, keyring_of
 from gateway.routes import router
-from gateway.routes.files import TICKET_SECONDS
 from gateway.routes.front import Front
 from gateway.routes.house import House
 from gateway.routes.task_resource import resource
+from gateway.routes.tickets import TICKET_SECONDS
 from gateway.routes.visits import Visits
 from gateway.state import open_bus, open_slots
 from gateway.state.base import Bus
@@ -170,8 +171,13 @@ def _wire(config: Config, drain: Drain, ground: Ground) -> House:
     inputs = Inputs(storage, links, http, database)
     ingest = Ingest(storage, http, database, limit=RESULT_MAX)
     meter = Meter(database)
+    models = config.models
+    catalog = Catalog(_sources(roster), models.aliases, models.fallbacks, models.defaults)
+    prices = PriceBook(models.price_list, catalog.known)
     slot_wait = config.pool.slot_wait
-    relay = Relay(roster.upstreams, roster.pools, inputs, ingest, meter, http.timeouts, slot_wait=slot_wait)
+    relay = Relay(
+        roster.upstreams, roster.pools, inputs, ingest, meter, http.timeouts, slot_wait=slot_wait, prices=prices
+    )
     store = Store(database)
     shared = database.url.get_backend_name() != "sqlite"
     notices = Notices(bus, store.versions if shared else None)
@@ -188,8 +194,8 @@ def _wire(config: Config, drain: Drain, ground: Ground) -> House:
         config.webhooks.trusted_origins,
     )
     poller.recorder.announced = webhooks.wake
-    models = config.models
-    return House(
+    poller.generating.keep_text = config.library.keep_text
+    house = House(
         config=config,
         drain=drain,
         keyring=keyring_of(config.access),
@@ -202,7 +208,7 @@ def _wire(config: Config, drain: Drain, ground: Ground) -> House:
         links=links,
         tickets=Links([_derived(secret, "tickets") for secret in ground.signing], TICKET_SECONDS),
         inputs=inputs,
-        catalog=Catalog(_sources(roster), models.aliases, models.fallbacks, models.defaults),
+        catalog=catalog,
         relay=relay,
         tasks=Tasks(store, poller, relay, inputs, deadline=config.tasks.deadline, background=config.tasks.background),
         webhooks=webhooks,
@@ -215,12 +221,15 @@ def _wire(config: Config, drain: Drain, ground: Ground) -> House:
         started=time.time(),
         sandbox=roster.stand_in,
     )
+    ingest.entered = house.previewer.wake
+    return house
 
 
 def _follow(house: House) -> None:
     """Others are there, or other models: what goes by them."""
     roster, models = house.roster, house.roster.config.models
     house.catalog.renew(_sources(roster), models.aliases, models.fallbacks, models.defaults)
+    house.relay.prices.renew(models.price_list)
     house.relay.slot_wait = roster.config.pool.slot_wait
     house.hints = _hints(roster)
     house.sandbox = roster.stand_in

@@ -32,7 +32,10 @@ def begun(house: House) -> list[asyncio.Task[None]]:
         "journal": house.journal.run,
         "probes": Probing(house.relay.upstreams, house.relay.pools).run,
         "model lists": house.catalog.keep_fresh,
+        "keeping": house.keeping.run,
     }
+    if house.previewer.enabled:
+        work["previews"] = house.previewer.run
     if house.slots is not None:
         work["slots"] = house.slots.run
     if house.lookout is not None:
@@ -66,6 +69,7 @@ async def _swept(house: House) -> None:
         house.idempotency.sweep,
         house.webhooks.outbox.sweep,
         house.journal.sweep,
+        house.files.sweep,
         house.storage.sweep,
     ]
     while True:

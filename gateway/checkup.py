@@ -59,7 +59,9 @@ async def _storage(config: Config, say: Callable[[str], None]) -> int:
     try:
         await Storage.open(config.storage.url).check()
     except (ConfigError, GatewayError) as error:
-        say(f"storage    {error}")
+        say(f"storage    {error}" + (f" [{error.detail}]" if isinstance(error, GatewayError) and error.detail else ""))
+        if isinstance(error, GatewayError) and error.advice:
+            say(f"           {error.advice}")
         return 1
     say("storage    ok")
     return 0

@@ -20,7 +20,7 @@ from gateway.errors import ConfigError, DatabaseUnavailable
 from gateway.routes.house import House
 from gateway.types import Webhook
 
-LIVE: Final = ("upstreams", "pool", "models", "access")
+LIVE: Final = ("upstreams", "pool", "models", "access", "retention")
 """What is gone by at once."""
 RESTART: Final = tuple(name for name in Config.model_fields if name not in LIVE)
 
@@ -103,7 +103,7 @@ def changes(
         **_compared("upstreams", _stanzas(found), _stanzas(found_now)),
         **_compared("accounts", _accounts(found), _accounts(found_now)),
         **_compared("keys", _keys(before), _keys(after)),
-        "settings_changed": differences(before, after, ("pool", "models")),
+        "settings_changed": differences(before, after, ("pool", "models", "retention")),
     }
     return {what: names for what, names in told.items() if names}
 

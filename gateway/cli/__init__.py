@@ -1,4 +1,4 @@
-"""The command `mediagate`: serve, check, migrate, accounts."""
+"""The command `mediagate`: serve, check, migrate, accounts, storage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import accounts
+from gateway.cli import accounts, storage
 from gateway.cli.plainly import stop, told
 from gateway.config import Config, load
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 app.add_typer(accounts.app, name="accounts")
+app.add_typer(storage.app, name="storage")
 
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on. Default: HOST, then the config.")]
 PortOption = Annotated[int | None, typer.Option(help="Port to listen on. Default: PORT, then the config.")]

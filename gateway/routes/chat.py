@@ -19,6 +19,7 @@ from gateway.relay import Relayed
 from gateway.routes import media_chat
 from gateway.routes.answers import NATIVE, OPENAI, Dialect, relayed_by, stream, work
 from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, read_body
+from gateway.routes.kept_text import KeptText, kept
 from gateway.routes.once import making
 from gateway.types import ChatRequest, Event
 from gateway.wire import body as wire_body
@@ -47,6 +48,7 @@ async def _answer(request: Request, asked: native.Body, body: native.Body, diale
     resolved = house_of(request).catalog.resolve(chat.model, native.kind(asked))
     if resolved.kind != "t2t":
         return await media_chat.answer(request, asked, chat, resolved.kind, dialect)
+    keeping = kept(request, chat)
     if hints := hints_of(request):
         chat = msgspec.structs.replace(chat, hints=hints)
     names = native.names(asked)
@@ -54,11 +56,13 @@ async def _answer(request: Request, asked: native.Body, body: native.Body, diale
         with connected(request):
             async with making(request):
                 relayed = await house_of(request).relay.open(work(request, "t2t", chat, resolved.candidates))
-            return await _told(request, chat, relayed, aiter(relayed), {})
-    return await _turn(request, chat, resolved, names or native.Names(None, None))
+            return await _told(request, chat, relayed, aiter(relayed), {}, keeping)
+    return await _turn(request, chat, resolved, names or native.Names(None, None), keeping)
 
 
-async def _turn(request: Request, chat: ChatRequest, resolved: Resolved, names: native.Names) -> Answered:
+async def _turn(
+    request: Request, chat: ChatRequest, resolved: Resolved, names: native.Names, keeping: KeptText | None
+) -> Answered:
     """A chat that belongs to a conversation: it goes on where it is held, and its new turn is kept."""
     house = house_of(request)
     conversation = await house.conversations.open(principal_of(request).id, names.chat_id, names.parent_id)
@@ -71,7 +75,7 @@ async def _turn(request: Request, chat: ChatRequest, resolved: Resolved, names: 
                 relayed = await house.relay.open(work(request, "t2t", whole, resolved.candidates))
         turn = Turn(added, chat.model or relayed.candidate.card.id, relayed.candidate.upstream, relayed.account.id)
         extra = native.names_json(conversation.chat_id, conversation.response_id)
-        return await _told(request, chat, relayed, _kept(request, relayed, conversation, turn), extra)
+        return await _told(request, chat, relayed, _kept(request, relayed, conversation, turn), extra, keeping)
 
 
 async def _held(request: Request, chat: ChatRequest, resolved: Resolved, conversation: Conversation) -> Relayed | None:
@@ -104,8 +108,15 @@ async def _kept(request: Request, relayed: Relayed, conversation: Conversation, 
 
 
 async def _told(
-    request: Request, chat: ChatRequest, relayed: Relayed, events: AsyncIterator[Event], extra: dict[str, Any]
+    request: Request,
+    chat: ChatRequest,
+    relayed: Relayed,
+    events: AsyncIterator[Event],
+    extra: dict[str, Any],
+    keeping: KeptText | None,
 ) -> Answered:
+    if keeping is not None:
+        events = keeping.heard(relayed, events)
     headers = relayed_by(request, relayed)
     model = chat.model or relayed.candidate.card.id
     heading = Heading(f"chatcmpl-{random.getrandbits(96):024x}", int(time.time()), model, extra)
@@ -113,6 +124,8 @@ async def _told(
         return stream(request, _frames(chat, relayed, events, heading), headers, DONE, relayed)
     async with aclosing(relayed):
         folded = await openai_chat.fold(events)
+    if keeping is not None and keeping.asset_id is not None:
+        headers.append((b"x-asset-id", keeping.asset_id.encode()))
     return Answer(openai_chat.completion(folded, heading), headers=headers)
 
 

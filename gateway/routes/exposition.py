@@ -142,6 +142,14 @@ def _work(sums: Sequence[tuple[Sort, Sums]]) -> Iterator[Metric]:
             if number := measure(joined):
                 family.add_metric(labels, number)
         yield family
+    charged: dict[tuple[str, str, str], float] = defaultdict(float)
+    for (_, upstream, model), joined in by_model.items():
+        for currency, amount in joined.cost.items():
+            charged[upstream, model, currency] += amount
+    cost = CounterMetricFamily("mediagate_cost", "What it cost", labels=("upstream", "model", "currency"))
+    for labels, amount in charged.items():
+        cost.add_metric(labels, amount)
+    yield cost
 
 
 def _gauge(name: str, documentation: str, label: str, values: Iterable[tuple[str, float]]) -> Metric:

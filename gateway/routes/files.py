@@ -1,164 +1,116 @@
-"""Files: uploads held in memory only, direct uploads by ticket, and stored objects served by signed links."""
+"""Files of the caller's: uploads held in memory only, what there is of them, and stored objects by signed links."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import secrets
 import time
-from urllib.parse import quote, unquote
+from typing import Any
 
 import msgspec
-from sqlalchemy import insert
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.assets.media import MediaType, sniff
-from gateway.db.tables import files
-from gateway.errors import InvalidRequest, UnsupportedMedia
-from gateway.routes.forms import FIELD, form_with_file, holding
-from gateway.routes.house import (
-    Answer,
-    House,
-    base_url,
-    body_chunks,
-    connected,
-    house_of,
-    link,
-    principal_of,
-    read_body,
-)
+from gateway.assets.files import File
+from gateway.errors import Forbidden, InvalidRequest
+from gateway.routes.forms import form_with_file
+from gateway.routes.house import Answer, connected, house_of, link, principal_of
 from gateway.routes.serving import serve_object
-from gateway.storage import object_key
-from gateway.wire import body as wire_body
-from gateway.wire import multipart
 
-TICKETS = "/uploads"
+PAGE = 20
+PAGE_MAX = 100
 
 
 async def upload(request: Request) -> Answer:
     """POST /api/files/upload: multipart, field `file`."""
     async with form_with_file(request) as (_, part):
         with connected(request):
-            kept = await _keep(house_of(request), principal_of(request).id, part.filename, part.data)
-    return Answer(msgspec.json.encode({"success": True, "file": _shown(request, kept)}))
+            file = await house_of(request).files.keep(principal_of(request).id, part.filename, part.data)
+    return uploaded(request, file)
 
 
-async def ticket(request: Request) -> Answer:
-    """POST /api/files/getstsToken `{filename, filesize, filetype?}`: a presigned PUT to us, good for this one file."""
-    house = house_of(request)
-    body = wire_body.decode(await read_body(request))
-    name = multipart.safe_filename(wire_body.need(body, "filename", str))
-    size = wire_body.whole_number(body, "filesize", 1, house.config.limits.upload_max)
-    path = f"{principal_of(request).id}/{size or 0}/{secrets.token_hex(16)}/{quote(name, safe='')}"
-    now = time.time()
-    signed = house.tickets.path(path, now).replace("/files/", f"{TICKETS}/", 1)
-    return Answer(
-        msgspec.json.encode(
-            {
-                "success": True,
-                "method": "PUT",
-                "url": base_url(request) + signed,
-                "headers": {"Content-Type": "application/octet-stream"},
-                "expires_at": int(now) + TICKET_SECONDS,
-                "max_bytes": size or house.config.limits.upload_max,
-            }
-        )
+async def index(request: Request) -> Answer:
+    """GET /api/files?purpose=&after=&limit=&order="""
+    asked = request.query_params
+    purpose = asked.get("purpose")
+    found, more = await house_of(request).files.list(
+        principal_of(request).id,
+        purposes=() if purpose is None else (purpose,),
+        after=asked.get("after"),
+        limit=limit_of(asked.get("limit"), PAGE, PAGE_MAX),
+        ascending=is_ascending(asked.get("order")),
     )
+    return Answer(listed([shown(request, file) for file in found], [file.id for file in found], more))
 
 
-TICKET_SECONDS = 900
+async def show(request: Request) -> Answer:
+    """GET /api/files/{id}"""
+    file = await house_of(request).files.get(request.path_params["id"], principal_of(request).id)
+    return Answer(msgspec.json.encode(shown(request, file)), headers=[(b"cache-control", b"private, no-cache")])
 
 
-async def redeem(request: Request) -> Answer:
-    """PUT /uploads/{token}/{path}: the bytes that a ticket was given for. Answers as an upload does."""
-    house = house_of(request)
-    path = request.path_params["path"]
-    raw = quote(path.rpartition("/")[2], safe="")
-    signed = f"{path.rpartition('/')[0]}/{raw}"
-    house.tickets.verify(request.path_params["token"], signed, time.time())
-    owner, size, _, name = signed.split("/", 3)
-    limit = int(size) or house.config.limits.upload_max
-    with holding(request, limit):
-        data = b"".join([chunk async for chunk in body_chunks(request, limit)])
-        if int(size) and len(data) != int(size):
-            raise InvalidRequest(f"the ticket is for {size} bytes, not {len(data)}", code="incomplete_upload")
-        with connected(request):
-            kept = await _keep(house, owner, unquote(name), data)
-    return Answer(msgspec.json.encode({"success": True, "file": _shown(request, kept)}))
+async def delete(request: Request) -> Answer:
+    """DELETE /api/files/{id}, and the same on /v1: its bytes go with the last file that has them."""
+    file_id = request.path_params["id"]
+    await house_of(request).files.remove(file_id, principal_of(request).id)
+    return Answer(msgspec.json.encode({"id": file_id, "object": "file", "deleted": True}))
 
 
 async def serve(request: Request) -> Response:
-    """GET, HEAD /files/{token}/{key}"""
+    """GET, HEAD /files/{token}/{key}: a query changes nothing, but the path has one spelling alone."""
     house = house_of(request)
     token, key = request.path_params["token"], request.path_params["key"]
+    if b"%" in (request.scope.get("raw_path") or b""):
+        raise Forbidden("This link is not valid.", code="invalid_link")
     now = time.time()
     house.links.verify(token, key, now)
-    return await serve_object(request, house.storage, key, max_age=house.links.seconds_left(token, now))
+    left = house.links.seconds_left(token, now)
+    return await serve_object(request, house.storage, key, max_age=left, redirect=house.config.storage.redirect)
 
 
-class Kept(msgspec.Struct, frozen=True):
-    """An upload that is stored and has its row."""
-
-    id: str
-    key: str
-    name: str
-    size: int
-    mime: str
+def uploaded(request: Request, file: File) -> Answer:
+    """The answer to whatever brought a file."""
+    return Answer(msgspec.json.encode({"success": True, "file": _brief(request, file)}))
 
 
-async def _keep(house: House, owner: str, name: str, data: bytes) -> Kept:
-    if not data:
-        raise InvalidRequest("the file is empty", param=FIELD, code="empty_file")
-    found = sniff(data, name)
-    if found is None:
-        raise UnsupportedMedia("the file is of no known type", param=FIELD, code="unsupported_file_type")
-    _check_honest(name, found)
-    now = time.time()
-    digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
-    key = object_key("uploads", "upload", now, secrets.token_hex(16), found.extension)
-    await house.storage.put(key, data, mime=found.mime)
-    kept = Kept(f"file_{secrets.token_hex(16)}", key, name, len(data), found.mime)
-    async with house.database.write() as connection:
-        await connection.execute(
-            insert(files).values(
-                id=kept.id,
-                owner=owner,
-                key=key,
-                name=name,
-                mime=found.mime,
-                size=len(data),
-                sha256=digest,
-                created_at=now,
-            )
-        )
-    return kept
-
-
-def _check_honest(name: str, found: MediaType) -> None:
-    """A name that promises a picture, film or sound must keep the promise; the bytes decide what it is."""
-    ending = name.rpartition(".")[2].lower()
-    promised = PROMISES.get(ending)
-    if promised is not None and promised != found.family:
-        raise UnsupportedMedia(
-            f"the file is named '.{ending}' but holds {found.mime}", param=FIELD, code="unsupported_file_type"
-        )
-
-
-PROMISES = {
-    **dict.fromkeys(("png", "jpg", "jpeg", "webp", "gif", "bmp", "heic", "avif"), "image"),
-    **dict.fromkeys(("mp4", "webm", "mov"), "video"),
-    **dict.fromkeys(("mp3", "wav", "m4a", "flac", "ogg", "opus", "aac"), "audio"),
-    "pdf": "document",
-    "docx": "document",
-}
-
-
-def _shown(request: Request, kept: Kept) -> dict[str, object]:
+def shown(request: Request, file: File) -> dict[str, Any]:
+    """A file as /api shows it."""
     return {
-        "name": kept.name,
-        "url": link(request, kept.key),
-        "fileId": kept.id,
-        "size": kept.size,
-        "type": kept.mime,
+        **_brief(request, file),
+        "purpose": file.purpose,
+        "created_at": int(file.created_at),
+        "expires_at": None if file.expires_at is None else int(file.expires_at),
+        "width": file.width,
+        "height": file.height,
+        "seconds": file.seconds,
     }
+
+
+def _brief(request: Request, file: File) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "url": link(request, file.key),
+        "fileId": file.id,
+        "size": file.size,
+        "type": file.mime,
+    }
+
+
+def listed(data: list[dict[str, Any]], ids: list[str], more: bool) -> bytes:
+    """A page of a list, in both dialects."""
+    first, last = (ids[0], ids[-1]) if ids else (None, None)
+    return msgspec.json.encode({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": more})
+
+
+def limit_of(text: str | None, default: int, most: int) -> int:
+    """How many a page holds. Raises InvalidRequest."""
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9 or not 1 <= int(text) <= most:
+        raise InvalidRequest(f"'limit' must be a whole number from 1 to {most}", param="limit")
+    return int(text)
+
+
+def is_ascending(word: str | None) -> bool:
+    """Raises InvalidRequest for an order that there is not."""
+    if word not in (None, "asc", "desc"):
+        raise InvalidRequest("'order' must be 'asc' or 'desc'", param="order")
+    return word == "asc"

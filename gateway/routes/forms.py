@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from io import BytesIO
 
 from starlette.requests import Request
 
 from gateway.errors import InvalidRequest, Overloaded, TooLarge
-from gateway.routes.house import body_chunks, house_of
+from gateway.routes.house import House, body_chunks, house_of
 from gateway.wire import multipart
 from gateway.wire.multipart import FilePart, Form
 
@@ -16,6 +17,8 @@ FORM_OVERHEAD = 1024 * 1024
 """Bytes of a multipart form around its file."""
 FIELD = "file"
 FULL_SECONDS = 5.0
+DIGITS = 18
+"""Of a declared length: what is longer is longer than any file."""
 
 
 @asynccontextmanager
@@ -27,9 +30,7 @@ async def form_with_file(request: Request) -> AsyncIterator[tuple[Form, FilePart
     most = house_of(request).config.limits.upload_max
     limits = multipart.Limits(file_bytes=most, total_bytes=most + FORM_OVERHEAD)
     with holding(request, limits.total_bytes):
-        form = await multipart.parse(
-            request.headers.get("content-type"), body_chunks(request, limits.total_bytes), limits
-        )
+        form = await multipart.parse(request.headers.get("content-type"), counted(request, limits.total_bytes), limits)
         part = next((file for file in form.files if file.name == FIELD), None)
         if part is None:
             raise _missing(form)
@@ -44,9 +45,16 @@ def holding(request: Request, limit: int) -> Iterator[None]:
     """
     house = house_of(request)
     declared = request.headers.get("content-length", "")
-    size = int(declared) if declared.isdigit() else limit
-    if size > limit:
-        raise TooLarge(f"a file may have at most {house.config.limits.upload_max} bytes", code="file_too_large")
+    size = int(declared[-DIGITS:]) if declared.isdecimal() and declared.isascii() else limit
+    if size > limit or len(declared.lstrip("0")) > DIGITS:
+        raise too_large(house)
+    with spending(house, size):
+        yield
+
+
+@contextmanager
+def spending(house: House, size: int) -> Iterator[None]:
+    """Set memory aside for `size` bytes. Raises Overloaded where the budget for all uploads is spent."""
     if house.uploading + size > house.config.limits.upload_memory:
         raise Overloaded("too many uploads at once", retry_after=FULL_SECONDS)
     house.uploading += size
@@ -54,6 +62,27 @@ def holding(request: Request, limit: int) -> Iterator[None]:
         yield
     finally:
         house.uploading -= size
+
+
+async def counted(request: Request, limit: int) -> AsyncGenerator[bytes]:
+    """The body as it comes. Raises TooLarge as soon as there is more than `limit` bytes of it."""
+    try:
+        async for chunk in body_chunks(request, limit):
+            yield chunk
+    except TooLarge as exc:
+        raise too_large(house_of(request)) from exc
+
+
+async def gathered(chunks: AsyncIterable[bytes]) -> bytes:
+    """All chunks as one, held once only."""
+    held = BytesIO()
+    async for chunk in chunks:
+        held.write(chunk)
+    return held.getvalue()
+
+
+def too_large(house: House) -> TooLarge:
+    return TooLarge(f"a file may have at most {house.config.limits.upload_max} bytes", code="file_too_large")
 
 
 def _missing(form: Form) -> InvalidRequest:

@@ -17,7 +17,17 @@ from gateway.accounts.book import Book
 from gateway.accounts.journal import DatabaseJournal
 from gateway.accounts.lookout import Lookout
 from gateway.accounts.roster import Roster
+from gateway.assets.collections import Collections
+from gateway.assets.files import Files
+from gateway.assets.holdings import Holdings
 from gateway.assets.inputs import Inputs
+from gateway.assets.keeping import Keeping
+from gateway.assets.library import Library
+from gateway.assets.lineage import Lineage
+from gateway.assets.previewer import Previewer
+from gateway.assets.references import References
+from gateway.assets.registering import Registering
+from gateway.assets.search import Search
 from gateway.catalog.models import Catalog
 from gateway.config import Config
 from gateway.conversations import Conversations
@@ -37,6 +47,7 @@ from gateway.tasks.tasks import Tasks
 from gateway.tasks.webhooks import Webhooks
 from gateway.types import Principal, Webhook
 from gateway.usage import Meter
+from gateway.usage.ledger import Ledger
 from gateway.wire.webhook import webhook_of
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
@@ -90,10 +101,33 @@ class House:
     """Bytes of uploads held in memory now."""
     idempotency: Idempotency = field(init=False)
     counts: Counts = field(init=False)
+    ledger: Ledger = field(init=False)
+    references: References = field(init=False)
+    previewer: Previewer = field(init=False)
+    files: Files = field(init=False)
+    library: Library = field(init=False)
+    search: Search = field(init=False)
+    lineage: Lineage = field(init=False)
+    collections: Collections = field(init=False)
+    registering: Registering = field(init=False)
+    keeping: Keeping = field(init=False)
+    holdings: Holdings = field(init=False)
 
     def __post_init__(self) -> None:
         self.idempotency = Idempotency(self.database, self.storage)
         self.counts = Counts(self.database)
+        self.ledger = Ledger(self.database)
+        self.references = References(self.database, self.storage)
+        self.previewer = Previewer(self.database, self.storage, enabled=self.config.library.previews)
+        self.files = Files(self.database, self.storage, self.references)
+        self.library = Library(self.database, self.references)
+        self.search = Search(self.database)
+        self.lineage = Lineage(self.database)
+        self.collections = Collections(self.database)
+        self.registering = Registering(self.library, self.files, self.storage)
+        forget = Ledger(self.database).sweep
+        self.keeping = Keeping(self.references, forget, lambda: self.config.retention, self.drain)
+        self.holdings = Holdings(self.database)
 
 
 class Answer:

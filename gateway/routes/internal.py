@@ -37,12 +37,21 @@ async def tick(request: Request) -> Answer:
     house, over = house_of(request), time.monotonic() + limit
     steps = await house.tasks.poller.tick(limit * SHARE_OF_STEPS)
     told = await house.webhooks.deliver_due(over - time.monotonic())
+    if not house.config.tasks.background:
+        await _preview(house, over)
     if time.monotonic() < over:
         await _sweep(house)
     due = await _due_in(house)
     note(request, steps=steps, webhooks=told)
     body = {"steps": steps, "webhooks": told, "due_in_seconds": None if due is None else round(due, 1)}
     return Answer(msgspec.json.encode(body), headers=[NO_STORE])
+
+
+async def _preview(house: House, over: float) -> None:
+    """Make previews while there is time. The last one may take longer than that: it would never be made otherwise."""
+    with suppress(DatabaseUnavailable, StorageUnavailable):
+        while time.monotonic() < over and await house.previewer.step(1):
+            pass
 
 
 async def _due_in(house: House) -> float | None:
@@ -58,6 +67,7 @@ async def _sweep(house: House) -> None:
     with suppress(DatabaseUnavailable, StorageUnavailable):
         if await _sweep_is_ours(house.database):
             log.info("requests swept", removed=await house.idempotency.sweep())
+            log.info("files swept", removed=await house.files.sweep())
 
 
 async def _sweep_is_ours(database: Database) -> bool:

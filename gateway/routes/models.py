@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 
+from gateway.catalog import quotes
+from gateway.catalog.prices import PriceBook
+from gateway.catalog.quotes import Quote
 from gateway.errors import InvalidRequest
 from gateway.routes.house import Answer, House, house_of, read_body
-from gateway.types import Kind, ModelCard
+from gateway.types import AnyRequest, ChatRequest, Kind, ModelCard, Price
 from gateway.wire import body as wire_body
 from gateway.wire import native, openai_chat
 
@@ -23,13 +27,15 @@ async def index(request: Request) -> Answer:
         if kind not in native.CHAT_TYPES:
             raise InvalidRequest(f"'kind' is unknown: use one of {', '.join(native.CHAT_TYPES)}", param="kind")
     cards = [card for card in house.catalog.cards() if kind is None or kind in card.kinds]
-    return Answer(msgspec.json.encode({"object": "list", "data": [model_json(card) for card in cards]}))
+    shown = [model_json(card, house.relay.prices) for card in cards]
+    return Answer(msgspec.json.encode({"object": "list", "data": shown}))
 
 
 async def show(request: Request) -> Answer:
     """GET /v1/models/{id}, GET /api/models/{id}: ids may hold slashes."""
-    card = house_of(request).catalog.card(request.path_params["id"])
-    return Answer(msgspec.json.encode(model_json(card)))
+    house = house_of(request)
+    card = house.catalog.card(request.path_params["id"])
+    return Answer(msgspec.json.encode(model_json(card, house.relay.prices)))
 
 
 async def quote(request: Request) -> Answer:
@@ -47,15 +53,19 @@ async def quote(request: Request) -> Answer:
     first = resolved.candidates[0]
     prompt = openai_chat.text(turns[-1].get("content"))
     wait = _wait(house, first.upstream, first.card.id, kind)
+    asks: AnyRequest = chat
+    if kind != "t2t":
+        asks = native.media_request(asked, kind, first.card.id, prompt, found, {})
+    prices = house.relay.prices.of(first.upstream, first.card.id, first.card)
     return Answer(
         msgspec.json.encode(
             {
                 "model": first.card.id,
                 "upstream": first.upstream,
                 "kind": kind,
-                "parameters": _parameters(asked, kind, first.card.id, prompt, found),
+                "parameters": _parameters(asks),
                 "adjustments": [],
-                "price": None,
+                "price": _quoted(quotes.quote(prices, asks, first.card)),
                 "estimate_seconds": first.card.estimate,
                 "available": wait == 0,
                 "available_in_seconds": wait,
@@ -64,9 +74,11 @@ async def quote(request: Request) -> Answer:
     )
 
 
-def model_json(card: ModelCard) -> dict[str, Any]:
+def model_json(card: ModelCard, book: PriceBook) -> dict[str, Any]:
     """A model in the OpenAI shape, with what the gateway knows beyond it."""
     upstreams = card.extra.get("upstreams", ())
+    name = card.extra.get("alias_of", card.id)
+    prices = [_price(price) for price in (book.of(upstreams[0], name, card) if upstreams else card.prices)]
     shown: dict[str, Any] = {
         "id": card.id,
         "object": "model",
@@ -76,7 +88,8 @@ def model_json(card: ModelCard) -> dict[str, Any]:
         "kinds": sorted(card.kinds),
         "upstreams": list(upstreams),
         "parameters": _limits(card),
-        "price": None,
+        "price": prices[0] if prices else None,
+        "prices": prices,
         "estimate_seconds": card.estimate,
     }
     if "alias_of" in card.extra:
@@ -107,12 +120,27 @@ def _with_message(asked: native.Body) -> native.Body:
     return asked
 
 
-def _parameters(asked: native.Body, kind: Kind, model: str, prompt: str, found: Any) -> dict[str, Any]:
-    if kind == "t2t":
+def _parameters(asks: AnyRequest) -> dict[str, Any]:
+    if isinstance(asks, ChatRequest):
         return {}
-    shown = msgspec.to_builtins(native.media_request(asked, kind, model, prompt, found, {}))
+    shown = msgspec.to_builtins(asks)
     dropped = ("type", "model", "prompt", "text", "kind", "inputs", "hints", "params", "mark")
     return {name: value for name, value in shown.items() if name not in dropped and value is not None}
+
+
+def _quoted(found: Quote | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    per = {name: rate for name, rate in _price(found.price).items() if name not in ("currency", "when")}
+    return {"amount": found.amount, "currency": found.price.currency, "exact": found.exact, "per": per}
+
+
+def _price(price: Price) -> dict[str, Any]:
+    """Only what is charged for; of a condition with one value, that."""
+    shown = {name: value for name, value in asdict(price).items() if value not in (None, {})}
+    if price.when:
+        shown["when"] = {name: wanted[0] if len(wanted) == 1 else list(wanted) for name, wanted in price.when.items()}
+    return shown
 
 
 def _wait(house: House, upstream: str, model: str, kind: Kind) -> float | None:

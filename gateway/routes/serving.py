@@ -26,6 +26,9 @@ from gateway.wire.multipart import safe_filename
 SEND_SECONDS = 120.0
 """A write that has not drained by then ends the answer. A paused player asks on with a range of its own."""
 
+REDIRECT_MARGIN_SECONDS = 60
+"""A redirect is kept for so much less than what it leads to works: who follows it late still has time to read."""
+
 _RANGE = re.compile(r"bytes[ \t]*=[ \t]*(?:(\d+)[ \t]*-[ \t]*(\d*)|-[ \t]*(\d+))", re.IGNORECASE | re.ASCII)
 _MANY = re.compile(r"bytes[ \t]*=[^,]*,", re.IGNORECASE)
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
@@ -61,18 +64,25 @@ async def serve_object(
     filename: str | None = None,
     max_age: int = 0,
     attachment: bool = False,
+    redirect: bool = False,
 ) -> Response:
     """Answer GET or HEAD with the object at `key`.
 
     `mime` is what the bytes were found to be; without it the store's own note or the extension that we gave the key
     decide. `filename` is shown to who saves it. `max_age` is in seconds, for the caller's own cache only. `attachment`
-    asks for saving even of what could be shown. NotFound `asset_gone` if the object is not there, StorageUnavailable if
-    it cannot be read: both before anything is sent.
+    asks for saving even of what could be shown. `redirect` lets GET lead on to the store itself for `max_age` seconds,
+    where the store can be asked directly and the type is harmless whatever headers it comes with.
+    NotFound `asset_gone` if the object is not there, StorageUnavailable if it cannot be read: both before anything is
+    sent.
     """
     info = await storage.head(key)
     if info is None:
         raise _gone()
     found = known_by(mime or info.mime) or named(key)
+    if redirect and not attachment and request.method == "GET" and found is not None and found.inline and max_age > 0:
+        url = await storage.presigned(key, "GET", max_age)
+        if url is not None:
+            return _Bodiless(302, _leading_on(url, max_age))
     headers = _content_headers(found, filename or key, attachment) | {"cache-control": f"private, max-age={max_age}"}
     answer = decide(request.method, request.headers, info)
     if request.method == "HEAD" or answer.start == answer.end:
@@ -139,6 +149,17 @@ def _content_headers(found: MediaType | None, filename: str, attachment: bool) -
         "referrer-policy": "no-referrer",
     }
     return headers if inline else headers | {"content-security-policy": "sandbox"}
+
+
+def _leading_on(url: str, seconds: int) -> dict[str, str]:
+    """The headers of a redirect to a URL that works for so many seconds."""
+    return {
+        "location": url,
+        "cache-control": f"private, max-age={max(0, seconds - REDIRECT_MARGIN_SECONDS)}",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+        "content-length": "0",
+    }
 
 
 def _unchanged(headers: Mapping[str, str], info: ObjectInfo) -> bool:

@@ -101,7 +101,7 @@ async def _problem(house: House) -> str | None:
     try:
         async with house.database.read() as connection:
             await connection.exec_driver_sql("select 1")
-        await house.storage.check()
+        await house.storage.ping()
     except GatewayError as error:
         return error.message
     return None

@@ -55,6 +55,7 @@ def resource(
         "output": _output(task, base, links),
         "error": _error(task.error),
         "usage": task.usage,
+        "cost": None if task.cost is None else {"amount": task.cost, "currency": task.currency},
         "metadata": task.metadata or {},
         "webhook": {"url": task.webhook.url, "events": list(task.webhook.events)} if task.webhook else None,
         "links": {"self": here, "events": f"{here}/events", "cancel": f"{here}/cancel"},

@@ -73,3 +73,15 @@ async def test_an_account_that_cannot_be_reached_is_a_problem(tmp_path: Path) ->
     problems, lines = await checked(config)
     assert problems == 1
     assert any(line.startswith("vendor/added   ") and not line.endswith("ok") for line in lines)
+
+
+async def test_a_storage_that_cannot_be_used_is_a_problem_with_an_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {"ENDPOINT": "http://127.0.0.1:9", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "r"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    problems, lines = await checked(configured(tmp_path, storage={"url": "s3://bucket"}))
+    assert problems == 1
+    at = lines.index("storage    The object storage could not be reached (at the step: write). [Connection refused]")
+    assert lines[at + 1].startswith("           Look whether it is running")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,15 @@ async def test_all_that_goes_by_the_config_goes_by_the_new_one(house: House, tmp
         house.keyring.principal(b"Bearer key-of-ops-0123456789")
     assert (house.config.upstreams, house.config.access) == (after.upstreams, after.access)
     assert (house.config.server, house.config.database_url) == (before.server, before.database_url)
+
+
+async def test_prices_alone_are_gone_by_too(house: House, tmp_path: Path) -> None:
+    assert house.relay.prices.of("sandbox", "m") == ()
+    for image in (2, 3):
+        after = config(tmp_path, access=keys("ops"), models={"prices": {"m": {"currency": "USD", "image": image}}})
+        await Reload(house, partial(Config.model_copy, after)).now()
+        assert [price.image for price in house.relay.prices.of("sandbox", "m")] == [image]
+    assert house.relay.prices is house.tasks.poller.recorder.prices
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ NO_SIZE = "is not a size: write a ratio like '16:9' or pixels like '1024x1024'"
 NO_SIDE = "is impossible: each side must be from 64 to 8192 pixels"
 NO_RATIO = "is impossible: the ratio must lie between 1:8 and 8:1"
 NO_MESSAGE = value("message", "'message' must not be empty")
-NO_URL = value("files", "a file must be named by an http(s) or data: URL", code="invalid_url")
+NO_URL = value("files", "a file must be named by an http(s) or data: URL, or by its id", code="invalid_url")
 
 
 def picture(*urls: str) -> list[dict[str, str]]:

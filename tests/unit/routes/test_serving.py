@@ -2,6 +2,8 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -158,6 +160,105 @@ async def test_an_empty_object_is_served_and_has_no_ranges(storage: Storage) -> 
     client = client_of(storage, "text/2026-01/e.txt")
     assert (client.get("/file").status_code, client.get("/file").headers["content-length"]) == (200, "0")
     assert client.get("/file", headers={"range": "bytes=0-"}).status_code == 416
+
+
+# --- led on to the store ---
+
+
+class Signs(Storage):
+    """A store that callers can be sent to."""
+
+    signed: tuple[str, str, float] | None = None
+
+    async def presigned(self, key: str, method: Literal["GET", "PUT"], seconds: float) -> str | None:
+        self.signed = (key, method, seconds)
+        return f"https://bucket.example.com/{key}?signature=s"
+
+
+@pytest.fixture
+async def signs(storage: Storage) -> Signs:
+    return Signs(storage._store)
+
+
+async def test_a_harmless_type_may_be_read_at_the_store(signs: Signs) -> None:
+    client = client_of(signs, max_age=300, redirect=True)
+    answer = client.get("/file", headers={"range": "bytes=0-9"}, follow_redirects=False)
+    assert (answer.status_code, answer.content) == (302, b"")
+    assert answer.headers["location"] == f"https://bucket.example.com/{KEY}?signature=s"
+    assert signs.signed == (KEY, "GET", 300)
+    assert answer.headers["cache-control"] == "private, max-age=240"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["content-length"] == "0"
+
+
+@pytest.mark.parametrize(("left", "kept"), [(86_400, 86_340), (61, 1), (60, 0), (5, 0)])
+async def test_a_redirect_is_not_kept_for_longer_than_it_leads_anywhere(signs: Signs, left: int, kept: int) -> None:
+    answer = client_of(signs, max_age=left, redirect=True).get("/file", follow_redirects=False)
+    assert answer.headers["cache-control"] == f"private, max-age={kept}"
+    assert signs.signed == (KEY, "GET", left)
+
+
+async def test_everything_else_is_answered_here(signs: Signs) -> None:
+    for options in (
+        {"max_age": 300},
+        {"max_age": 0, "redirect": True},
+        {"max_age": 300, "redirect": True, "attachment": True},
+    ):
+        answer = client_of(signs, **options).get("/file", follow_redirects=False)
+        assert (answer.status_code, answer.content) == (200, DATA)
+    told = client_of(signs, max_age=300, redirect=True).head("/file", follow_redirects=False)
+    assert (told.status_code, told.headers["content-length"]) == (200, str(len(DATA)))
+    assert signs.signed is None
+
+
+@pytest.mark.parametrize(
+    ("extension", "mime"),
+    [
+        ("svg", "image/svg+xml"),
+        ("html", "text/html"),
+        ("pdf", "application/pdf"),
+        ("txt", "text/plain"),
+        ("bin", "a/b"),
+    ],
+)
+async def test_what_could_run_in_a_browser_is_never_read_at_the_store(signs: Signs, extension: str, mime: str) -> None:
+    key = f"uploads/2026-01/a.{extension}"
+    await signs.put(key, b"<svg/>", mime=mime)
+    answer = client_of(signs, key, max_age=300, redirect=True).get("/file", follow_redirects=False)
+    assert (answer.status_code, answer.headers["content-security-policy"]) == (200, "sandbox")
+
+
+async def test_nobody_is_led_to_what_is_not_there(signs: Signs) -> None:
+    client = client_of(signs, "videos/2026-01/other.mp4", max_age=300, redirect=True)
+    assert client.get("/file", follow_redirects=False).status_code == 404
+    assert signs.signed is None
+
+
+async def test_a_store_that_signs_nothing_is_read_here(storage: Storage) -> None:
+    answer = client_of(storage, max_age=300, redirect=True).get("/file", follow_redirects=False)
+    assert (answer.status_code, answer.content) == (200, DATA)
+
+
+async def test_an_object_that_goes_while_it_is_read_ends_the_reading(tmp_path: Path) -> None:
+    storage = Storage.open(f"file://{tmp_path}")
+    data = DATA * 8
+    await storage.put(KEY, data, mime="video/mp4")
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        if len(sent) == 1:
+            await storage.delete(KEY)
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
+    answer = await serve_object(Request(scope), storage, KEY)
+    await answer(scope, receive, send)
+    body = b"".join(message["body"] for message in sent[1:])
+    assert body == data or sent[-1]["more_body"]
+    assert await storage.head(KEY) is None
 
 
 async def test_what_is_gone_is_not_found(storage: Storage) -> None:
