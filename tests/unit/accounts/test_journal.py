@@ -102,11 +102,11 @@ async def at_work(*journals: DatabaseJournal) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def away(database: Database) -> AsyncIterator[None]:
-    engine, database._engine = database._engine, None
+    engine, database._door.engine = database._door.engine, None
     try:
         yield
     finally:
-        database._engine = engine
+        database._door.engine = engine
 
 
 @pytest.fixture
