@@ -203,13 +203,24 @@ async def test_the_pace_of_an_account_holds(tmp_path: Path) -> None:
 async def test_jobs_that_come_due_while_a_turn_is_awaited_go_along(tmp_path: Path) -> None:
     """However small the groups they come in, a turn takes all that are there: else they would come ever later."""
 
-    class Paced(TellsOfMany):
-        polls_per_second = 5.0
+    class Wide(TellsOfMany):
         poll_batch = 50
 
-    upstream = Paced(polls=[RUNNING])
+    upstream, turn, asked = Wide(polls=[RUNNING]), asyncio.Event(), asyncio.Event()
     async with house(tmp_path, upstream, accounts=("only",)) as its:
-        for _ in range(40):
+
+        async def held(name: str, rate: float | None) -> None:
+            asked.set()
+            await turn.wait()
+
+        its.poller.polling._pace.turn = held  # type: ignore[method-assign]
+        await its.submit()
+        await asked.wait()
+        for _ in range(20):
             await its.submit()
-        await until(lambda: len(upstream.calls) >= 6)
-    assert min(len(jobs) for jobs, _ in upstream.calls[3:]) >= 3
+        [line] = its.poller.polling._lines.values()
+        await until(lambda: len(line._waiting) == 21)
+        before = len(upstream.calls)
+        turn.set()
+        await until(lambda: len(upstream.calls) > before)
+        assert len(upstream.calls[before][0]) == 21
