@@ -176,7 +176,15 @@ def _wire(config: Config, drain: Drain, ground: Ground) -> House:
     prices = PriceBook(models.price_list, catalog.known)
     slot_wait = config.pool.slot_wait
     relay = Relay(
-        roster.upstreams, roster.pools, inputs, ingest, meter, http.timeouts, slot_wait=slot_wait, prices=prices
+        roster.upstreams,
+        roster.pools,
+        inputs,
+        ingest,
+        meter,
+        http.timeouts,
+        slot_wait=slot_wait,
+        prices=prices,
+        fit=catalog.fit,
     )
     store = Store(database)
     shared = database.url.get_backend_name() != "sqlite"

@@ -13,10 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
+import msgspec
 import structlog
 
+from gateway.catalog.fitting import fit
 from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, NoAccount
-from gateway.types import Account, Candidate, Kind, ModelCard
+from gateway.types import Account, Candidate, Fitted, Kind, MediaRequest, ModelCard, OnUnsupported
 from gateway.upstreams.base import OPERATION_OF, Upstream
 
 LIST_SECONDS = 600.0
@@ -53,6 +55,8 @@ class Catalog:
     aliases: Mapping[str, str] = field(default_factory=dict)
     fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     defaults: Mapping[Kind, str] = field(default_factory=dict)
+    on_unsupported: OnUnsupported = "reject"
+    """Where a request does not say."""
 
     def __post_init__(self) -> None:
         self._live: dict[str, dict[str, ModelCard]] = {}
@@ -197,6 +201,22 @@ class Catalog:
         except InvalidRequest as exc:
             raise self._unknown(model) from exc
         return replace(first.card, id=model, extra={**first.card.extra, "upstreams": [first.upstream]})
+
+    def fit(self, request: MediaRequest, candidate: Candidate, policy: OnUnsupported | None = None) -> Fitted:
+        """A request as a candidate takes it, by what is known of it at this moment.
+
+        Raises Unsupported, or InvalidRequest for what cannot be, and NoAccount where its upstream is gone.
+        """
+        source = next((one for one in self.sources if one.upstream.name == candidate.upstream), None)
+        if source is None:
+            raise NoAccount(f"the upstream {candidate.upstream!r} is no longer configured")
+        card = self._cards(source).get(candidate.card.id) or candidate.card
+        return fit(
+            msgspec.structs.replace(request, model=candidate.card.id),
+            card,
+            source.upstream,
+            policy or self.on_unsupported,
+        )
 
     def known(self, upstream: str, model: str) -> ModelCard | None:
         """What is known of a model at one upstream."""

@@ -8,6 +8,7 @@ from math import ceil
 from typing import Final
 
 from gateway.catalog.prices import cost, price_of
+from gateway.errors import TooDear
 from gateway.types import (
     AnyRequest,
     ChatRequest,
@@ -49,6 +50,15 @@ def quote(prices: Sequence[Price], request: AnyRequest, card: ModelCard) -> Quot
     found = cost(price, usage, calls)
     charged_by = {name for name in _MEASURES if _charged(price, name)}
     return Quote(found.amount if found else None, found is not None and charged_by <= sure, price)
+
+
+def check_cost(found: Quote | None, most: float) -> None:
+    """Raises TooDear for what costs more, and for what nobody knows the price of."""
+    if found is None or found.amount is None:
+        raise TooDear("what this costs is not known beforehand, so that 'max_cost' cannot be kept", param="max_cost")
+    if found.amount > most:
+        costs = f"{found.amount:g} {found.price.currency}"
+        raise TooDear(f"this costs {costs}, more than the 'max_cost' of {most:g}", param="max_cost")
 
 
 def expected(request: AnyRequest, card: ModelCard) -> tuple[Usage, set[str]]:

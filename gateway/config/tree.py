@@ -47,7 +47,7 @@ from gateway.config.rules import (
     fault,
     must_be,
 )
-from gateway.types import Price, Webhook
+from gateway.types import OnUnsupported, Price, Webhook
 
 SelectionName = Literal["least_loaded", "weighted", "round_robin", "two_choices", "sticky"]
 
@@ -271,6 +271,9 @@ class ModelsConfig(Section):
     aliases: Mapping[Text, Text] = {}
     fallbacks: Mapping[Text, tuple[Text, ...]] = {}
     """What to try when a model fails through no fault of the caller, in order."""
+    on_unsupported: Annotated[OnUnsupported, must_be(f"one of {', '.join(get_args(OnUnsupported))}")] = "reject"
+    """What becomes of a value that a model does not take, where the request does not say: it is refused, replaced by
+    the nearest, or left out."""
     defaults: Mapping[KindName, Text] = {}
     """The model for `auto`, or where a request names none."""
     prices: Mapping[Text, Annotated[tuple[PriceConfig, ...], BeforeValidator(_prices)]] = {}

@@ -19,10 +19,12 @@ from gateway.accounts.waiting import Asked
 from gateway.assets.ingest import Ingest, Origin
 from gateway.assets.inputs import Inputs
 from gateway.catalog.prices import PriceBook
+from gateway.catalog.quotes import check_cost, quote
 from gateway.errors import (
     AccountError,
     ClientLeft,
     GatewayError,
+    InvalidRequest,
     NoAccount,
     Unavailable,
     UpstreamGarbled,
@@ -32,20 +34,23 @@ from gateway.http import Timeouts
 from gateway.patience import Patience
 from gateway.relay.measured import counted
 from gateway.relay.tried import Tried
-from gateway.relay.work import Events, Relayed, Served, Work
+from gateway.relay.work import Events, Fit, Relayed, Served, Work
 from gateway.types import (
     Account,
     AnyRequest,
     Candidate,
     ChatRequest,
     Event,
+    Fitted,
     Frame,
     Media,
     MediaReady,
+    MediaRequest,
     Paced,
     Usage,
     UsageRecord,
     Whole,
+    Wishes,
 )
 from gateway.upstreams.base import OPERATION_OF, Operation, Upstream
 from gateway.usage import Meter, measures
@@ -77,8 +82,10 @@ class Relay:
         *,
         slot_wait: float = 30.0,
         prices: PriceBook | None = None,
+        fit: Fit | None = None,
     ) -> None:
-        """`upstreams` and `pools` may change while it runs. `slot_wait`: seconds a request waits for a slot."""
+        """`upstreams` and `pools` may change while it runs. `slot_wait`: seconds a request waits for a slot. `fit`:
+        what a candidate makes of a request; without it every candidate takes everything."""
         self.upstreams = upstreams
         self.pools = pools
         self.inputs = inputs
@@ -87,6 +94,7 @@ class Relay:
         self.timeouts = timeouts
         self.slot_wait = slot_wait
         self.prices = prices or PriceBook()
+        self.fit = fit
 
     async def open(self, work: Work) -> Relayed:
         """Carry a streaming operation to its first event. Raises what ended the last attempt."""
@@ -131,6 +139,19 @@ class Relay:
 
     # --- before commit ---
 
+    def fitted(self, request: AnyRequest, candidate: Candidate, wishes: Wishes) -> Fitted | None:
+        """The request as a candidate takes it; None for what has no parameters of ours, as text.
+
+        Raises Unsupported, or InvalidRequest for what cannot be, and TooDear.
+        """
+        if self.fit is None or not isinstance(request, MediaRequest):
+            return None
+        fitted = self.fit(request, candidate, wishes.on_unsupported)
+        if wishes.max_cost is not None:
+            prices = self.prices.of(candidate.upstream, candidate.card.id)
+            check_cost(quote(prices, fitted.request, candidate.card), wishes.max_cost)
+        return fitted
+
     async def _attempts(
         self, work: Work, operation: Operation, attempt: Callable[[Upstream, AnyRequest, Account], Awaitable[T]]
     ) -> tuple[T, Candidate, Lease]:
@@ -138,11 +159,16 @@ class Relay:
         work.request = await self.inputs.resolved(work.request, work.principal.id)
         tried = Tried()
         for candidate in work.candidates:
+            try:
+                work.fitted = self.fitted(work.request, candidate, work.wishes)
+            except (InvalidRequest, NoAccount) as error:
+                tried.refused(error)
+                continue
             while (lease := await self._leased(work, candidate, tried)) is not None:
                 begun = time.monotonic()
                 try:
                     upstream = self._upstream(candidate.upstream)
-                    request = await self.inputs.staged(work.request, upstream, candidate.card.id, lease.account)
+                    request = await self.inputs.staged(work.made, upstream, candidate.card.id, lease.account)
                     if work.sending is not None:
                         await work.sending(candidate, lease.account)
                     return await attempt(upstream, request, lease.account), candidate, lease
@@ -287,7 +313,7 @@ class Relay:
 
     def _priced(self, work: Work, candidate: Candidate, usage: Usage) -> Usage:
         card = None if work.task_id else candidate.card  # that of a task is but a name
-        return self.prices.priced(usage, candidate.upstream, candidate.card.id, work.request, card)
+        return self.prices.priced(usage, candidate.upstream, candidate.card.id, work.made, card)
 
     def _record(
         self,

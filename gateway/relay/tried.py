@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gateway.errors import AccountError, AllResting, GatewayError, NoAccount, UpstreamError
+from gateway.errors import AccountError, AllResting, GatewayError, InvalidRequest, NoAccount, UpstreamError
 from gateway.upstreams.base import Operation
 
 UPSTREAM_FAULTS = 2
@@ -32,10 +32,13 @@ class Tried:
         return self.faults > UPSTREAM_FAULTS
 
     def refused(self, error: GatewayError) -> None:
-        """A candidate has no account. What an attempt showed says more; of refusals the one that ends soonest does."""
+        """A candidate has no account, or cannot do what is asked. What an attempt showed says more; of refusals the one
+        that ends soonest does, and any says more than that there is nobody at all."""
         last = self.last
-        if last is None or (isinstance(last, NoAccount) and isinstance(error, AllResting)):
+        if last is None or (isinstance(last, NoAccount) and isinstance(error, AllResting | InvalidRequest)):
             self.last = error
+        elif isinstance(last, InvalidRequest) and isinstance(error, AllResting):
+            self.last = error  # it can be done, only not now
         elif isinstance(last, AllResting) and isinstance(error, AllResting):
             self.last = min(last, error, key=lambda refusal: refusal.retry_after or 0.0)
 

@@ -9,10 +9,25 @@ from typing import Any
 
 from gateway.errors import Attempt, GatewayError
 from gateway.relay.measured import Measured
-from gateway.types import Account, AnyRequest, Candidate, Event, Kind, Principal, Usage
+from gateway.types import (
+    Account,
+    AnyRequest,
+    Candidate,
+    Event,
+    Fitted,
+    Kind,
+    MediaRequest,
+    OnUnsupported,
+    Principal,
+    Usage,
+    Wishes,
+)
 from gateway.upstreams.base import Upstream
 
 Events = AsyncGenerator[Event]
+NO_WISHES = Wishes()
+
+Fit = Callable[[MediaRequest, Candidate, OnUnsupported | None], Fitted]
 Sending = Callable[[Candidate, Account], Awaitable[None]]
 """Awaited when everything is ready and nothing was sent yet, before every attempt. What it raises stops the request."""
 
@@ -32,8 +47,16 @@ class Work:
     wait: float | None = None
     """Seconds to wait for a slot; None: as long as the config says."""
     sending: Sending | None = None
+    wishes: Wishes = NO_WISHES
+    fitted: Fitted | None = None
+    """The request as the candidate takes it that is, or was last, asked; None before, and for text."""
     attempts: list[Attempt] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def made(self) -> AnyRequest:
+        """The request as it is made, where that is known; else as it was asked."""
+        return self.request if self.fitted is None else self.fitted.request
 
     def note(self, candidate: Candidate, account: Account, error: GatewayError | None, begun: float) -> None:
         """Remember how an attempt ended."""
@@ -53,13 +76,14 @@ class Served:
 class Relayed:
     """A committed answer: iterate its events once, then it is settled. `aclose` settles it early."""
 
-    __slots__ = ("account", "attempts", "candidate", "events", "measured", "passed", "took", "upstream")
+    __slots__ = ("account", "adjustments", "attempts", "candidate", "events", "measured", "passed", "took", "upstream")
 
     def __init__(self, work: Work, candidate: Candidate, account: Account, upstream: Upstream) -> None:
         self.upstream = upstream
         self.candidate = candidate
         self.account = account
         self.attempts = work.attempts
+        self.adjustments = work.fitted.adjustments if work.fitted else ()
         self.measured = Measured()
         self.passed = False
         """Whether it passes as it came."""

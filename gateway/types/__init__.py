@@ -36,6 +36,7 @@ from gateway.types.events import (
     Usage,
     Whole,
 )
+from gateway.types.parameters import Adjustment, Alternative, Fitted, InputRule, OnUnsupported, Parameter, Wishes
 from gateway.types.prices import Cost, Price, Value
 from gateway.types.requests import (
     AnyRequest,
@@ -58,6 +59,8 @@ __all__ = [
     "MIDNIGHT",
     "Account",
     "AccountSource",
+    "Adjustment",
+    "Alternative",
     "AnyRequest",
     "Balance",
     "Candidate",
@@ -69,10 +72,12 @@ __all__ = [
     "Event",
     "Finish",
     "FinishReason",
+    "Fitted",
     "Frame",
     "ImageRequest",
     "InConversation",
     "Input",
+    "InputRule",
     "Job",
     "JobUpdate",
     "Kind",
@@ -82,7 +87,9 @@ __all__ = [
     "MediaRequest",
     "ModelCard",
     "MusicRequest",
+    "OnUnsupported",
     "Paced",
+    "Parameter",
     "PartialImage",
     "Price",
     "Principal",
@@ -104,4 +111,5 @@ __all__ = [
     "Webhook",
     "WebhookEvent",
     "Whole",
+    "Wishes",
 ]

@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from gateway.types.prices import Price
+from gateway.types.parameters import InputRule, Parameter
+from gateway.types.prices import Price, Value
 from gateway.types.requests import Kind
 
 
@@ -95,6 +96,16 @@ class ModelCard:
     created: int = 0
     prices: tuple[Price, ...] = ()
     """What it costs there; the first one that holds for a request counts."""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    """What may be asked of it, by the names that callers use. Empty: nobody knows, and all is passed on."""
+    closed: bool = False
+    """Whether it takes no other parameters than those."""
+    together: tuple[Mapping[str, Value], ...] = ()
+    """Values that go together, where not all do: those of the parameters named here must all be of one row."""
+    inputs: Mapping[Kind, InputRule] = field(default_factory=dict)
+    """What files it takes, by kind of work; what is not named is as the kind says."""
+    custom: bool = False
+    """Whether the operator brought it, instead of a provider's table or list."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

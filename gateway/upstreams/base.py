@@ -29,6 +29,7 @@ from gateway.types import (
     JobUpdate,
     Kind,
     Media,
+    MediaRequest,
     ModelCard,
     MusicRequest,
     QuotaReset,
@@ -133,6 +134,14 @@ class Upstream:
     def adopt(self, model: str, kind: Kind | None) -> ModelCard | None:
         """A card for a model that no table or list names, where the provider would serve it; None where not."""
         return None
+
+    def effective(self, request: MediaRequest, card: ModelCard) -> MediaRequest:
+        """The request as it will be made here: what the caller left open is filled in, what is spelled in other ways is
+        spelled as the provider has it, pixels are those that come out. Pure; of what it returned it returns the same.
+
+        What differs from what the caller gave is told to the caller. Raises InvalidRequest for what cannot be.
+        """
+        return request
 
     # --- generations: yield events; the first one commits the answer, so raise before it what can be retried ---
 

@@ -64,6 +64,7 @@ GATEWAY_FIELDS = frozenset(
         "webhook_url",
         "webhook_events",
         "on_unsupported",
+        "max_cost",
         "continue_from",
     }
 )

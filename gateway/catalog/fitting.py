@@ -1,0 +1,239 @@
+"""Whether a model takes a request as it was asked, and what is made of it where not. Pure: decided before anything is
+spent, and nothing is changed without being told.
+
+A value that a model does not take is refused, or replaced by the nearest, or left out, as the caller says. Pixels say
+what shape is wanted: where a model makes that shape in other pixels, it does so whatever the caller says, and tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import log
+from typing import Any, Final, assert_never
+
+import msgspec
+
+from gateway.catalog.allowed import SAME_RATIO, breadth, nearest, plain, right, same, shown, size_of, wanted
+from gateway.errors import Unsupported
+from gateway.types import (
+    Adjustment,
+    Fitted,
+    ImageRequest,
+    MediaRequest,
+    ModelCard,
+    MusicRequest,
+    OnUnsupported,
+    Parameter,
+    Size,
+    SpeechRequest,
+    Value,
+    VideoRequest,
+)
+from gateway.upstreams.base import Upstream
+
+HINTS: Final[Mapping[str, frozenset[Any]]] = {
+    "user": frozenset(),
+    "safety_identifier": frozenset(),
+    "moderation": frozenset(),
+    "store": frozenset(),
+    "quality": frozenset({"auto", "standard"}),
+    "style": frozenset({"vivid"}),
+    "background": frozenset({"auto"}),
+    "input_fidelity": frozenset({"low"}),
+    "output_format": frozenset({"png"}),
+    "output_compression": frozenset({100}),
+}
+"""What clients of OpenAI's send unasked, and the values that ask for nothing there; none listed: whatever it is."""
+
+_MISSING: Final = object()
+
+
+def fit(request: MediaRequest, card: ModelCard, upstream: Upstream, policy: OnUnsupported = "reject") -> Fitted:
+    """The request as the model at the upstream takes it. Raises Unsupported, or InvalidRequest for what cannot be."""
+    _check_inputs(request, card)
+    adjusted, adjustments = _adjusted(request, card, policy)
+    made = upstream.effective(adjusted, card)
+    return Fitted(made, (*adjustments, *_changed(given(adjusted), values(made))))
+
+
+# --- what a request says ---
+
+
+def given(request: MediaRequest) -> dict[str, Any]:
+    """What the caller asked for, by the names that callers use."""
+    found = {name: value for name, value in values(request).items() if value is not None}
+    match request:
+        case ImageRequest() if request.n == 1:
+            found.pop("n")
+        case SpeechRequest():
+            unsaid = {"voice": "", "format": "mp3", "speed": 1.0}
+            found = {name: value for name, value in found.items() if unsaid.get(name, _MISSING) != value}
+        case MusicRequest() if request.format == "mp3":
+            found.pop("format")
+        case _:
+            pass
+    return found
+
+
+def values(request: MediaRequest) -> dict[str, Any]:
+    """Every parameter of a request, with what it is; None where nobody said."""
+    own: dict[str, Any]
+    match request:
+        case ImageRequest():
+            own = {"size": request.size, "n": request.n, "seed": request.seed}
+        case VideoRequest():
+            own = {"size": request.size, "seconds": request.seconds, "seed": request.seed}
+        case SpeechRequest():
+            own = {"voice": request.voice, "format": request.format, "speed": request.speed}
+        case MusicRequest():
+            own = {"seconds": request.seconds, "format": request.format, "seed": request.seed}
+        case never:
+            assert_never(never)
+    return {**request.params, **own}
+
+
+def _with(request: MediaRequest, changed: Mapping[str, Any]) -> MediaRequest:
+    """The request with other values; what has a default gets it back by None."""
+    fields = {name: value for name, value in changed.items() if name in _FIELDS and hasattr(request, name)}
+    if isinstance(fields.get("size"), str):
+        fields["size"] = size_of(fields["size"])
+    others = {name: value for name, value in changed.items() if name not in fields}
+    params = {name: value for name, value in {**request.params, **others}.items() if value is not None}
+    fields = {name: _FIELDS[name] if value is None else value for name, value in fields.items()}
+    return msgspec.structs.replace(request, params=params, **fields)
+
+
+_FIELDS: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("size", "seconds", "seed")), "n": 1, "voice": "", "format": "mp3", "speed": 1.0
+}  # fmt: skip
+
+
+# --- what the model takes ---
+
+
+def _check_inputs(request: MediaRequest, card: ModelCard) -> None:
+    rule = card.inputs.get(request.kind)
+    if rule is None or not isinstance(request, ImageRequest | VideoRequest):
+        return
+    count = len(request.inputs)
+    if not rule.least <= count <= rule.most:
+        wanted = f"{rule.least}" if rule.least == rule.most else f"{rule.least} to {rule.most}"
+        noun = "image" if wanted == "1" else "images"
+        raise Unsupported(f"{request.kind} by {card.id} takes {wanted} {noun}, the request has {count}", param="images")
+    for one in request.inputs:
+        if rule.mimes and one.mime and one.mime not in rule.mimes:
+            takes = ", ".join(sorted(mime.partition("/")[2] for mime in rule.mimes))
+            raise Unsupported(f"{card.id} takes images of the types {takes}, not {one.mime}", param="images")
+        if rule.max_bytes and one.size > rule.max_bytes:
+            most = rule.max_bytes / 2**20
+            raise Unsupported(f"{card.id} takes images of at most {most:g} MB", param="images")
+
+
+def _adjusted(
+    request: MediaRequest, card: ModelCard, policy: OnUnsupported
+) -> tuple[MediaRequest, tuple[Adjustment, ...]]:
+    """What the caller asked for, each value spelled as the model has it, and what was done about the others."""
+    changed: dict[str, Any] = {}
+    adjustments: list[Adjustment] = []
+    if card.parameters:
+        for name, value in given(request).items():
+            found = _taken(name, value, request, card, policy)
+            if isinstance(found, Adjustment):
+                adjustments.append(found)
+                changed[name] = found.used
+            else:
+                changed[name] = found
+    asked = {name: value for name, value in {**given(request), **changed}.items() if value is not None}
+    for adjustment in _in_a_row(asked, card, policy):
+        adjustments.append(adjustment)
+        changed[adjustment.parameter] = adjustment.used
+    return (_with(request, changed) if changed else request), tuple(adjustments)
+
+
+def _taken(name: str, value: Any, request: MediaRequest, card: ModelCard, policy: OnUnsupported) -> Any:
+    """A value as the model has it, or what becomes of one that it does not take."""
+    parameter = card.parameters.get(name)
+    if parameter is None or (parameter.kinds and request.kind not in parameter.kinds):
+        if not card.closed:
+            return value
+        if name in HINTS and (not HINTS[name] or value in HINTS[name]):
+            return None
+        names = ", ".join(sorted(takes(card, request.kind)))
+        return _otherwise(name, value, None, policy, f"{card.id} has no {name!r}; it takes {names or 'none'}", ())
+    found = right(value, parameter)
+    if found is not None:
+        return found
+    near = nearest(value, parameter)
+    why = f"'{name}' must be {wanted(parameter)} with {card.id}, not {shown(value)}"
+    return _otherwise(name, value, near, policy, why, parameter.allowed)
+
+
+def takes(card: ModelCard, kind: str) -> dict[str, Parameter]:
+    """The parameters of a model for a kind of work."""
+    return {name: one for name, one in card.parameters.items() if not one.kinds or kind in one.kinds}
+
+
+def _otherwise(
+    name: str, value: Any, near: Any, policy: OnUnsupported, why: str, allowed: Sequence[Value]
+) -> Adjustment:
+    if policy == "reject":
+        hint = f"; the nearest is {shown(near)}" if near is not None and len(allowed) != 1 else ""
+        code = "unsupported_value" if allowed or near is not None else "unsupported_parameter"
+        raise Unsupported(f"{why}{hint}", param=name, code=code, allowed=allowed, nearest=shown(near))
+    used = near if policy == "nearest" else None
+    return Adjustment(name, plain(value), plain(used), why)
+
+
+# --- values together ---
+
+
+def _in_a_row(asked: Mapping[str, Any], card: ModelCard, policy: OnUnsupported) -> list[Adjustment]:
+    """What has to change so that all values are of one row."""
+    names = {name for row in card.together for name in row}
+    said = {name: value for name, value in asked.items() if name in names}
+    if not said or any(_fits(row, said) for row in card.together):
+        return []
+    best = max(card.together, key=lambda row: sum(name in row and same(row[name], said[name]) for name in said))
+    wrong = {name: best[name] for name, value in said.items() if name in best and not same(best[name], value)}
+    found = []
+    for name, near in wrong.items():
+        others = {other: value for other, value in said.items() if other not in wrong}
+        able = list(dict.fromkeys(row[name] for row in card.together if name in row and _fits(row, others)))
+        beside = " and ".join(f"{other} {shown(value)}" for other, value in others.items())
+        right_ones = wanted(Parameter("string", tuple(able)))
+        why = (
+            f"'{name}' must be {right_ones} with {card.id}{f' and {beside}' if beside else ''}, not {shown(said[name])}"
+        )
+        near = _nearest_of(said[name], able, near)
+        found.append(_otherwise(name, said[name], near, policy, why, able))
+    return found
+
+
+def _fits(row: Mapping[str, Value], said: Mapping[str, Any]) -> bool:
+    return all(name in row and same(row[name], value) for name, value in said.items())
+
+
+def _nearest_of(value: Any, able: Sequence[Value], usual: Value) -> Value:
+    numbers = [one for one in able if isinstance(one, int | float)]
+    if isinstance(value, int | float) and numbers:
+        return min(numbers, key=lambda one: abs(one - value))
+    return usual
+
+
+# --- what the upstream makes of it ---
+
+
+def _changed(asked: Mapping[str, Any], used: Mapping[str, Any]) -> tuple[Adjustment, ...]:
+    """What the caller gave and the upstream will make otherwise."""
+    return tuple(
+        Adjustment(name, plain(value), plain(used.get(name)), "the nearest that the model makes")
+        for name, value in asked.items()
+        if not _told_alike(value, used.get(name))
+    )
+
+
+def _told_alike(asked: Any, used: Any) -> bool:
+    """A ratio is kept by any pixels of that ratio."""
+    if isinstance(asked, Size) and isinstance(used, Size) and not asked.width:
+        return abs(log(breadth(asked) / breadth(used))) <= SAME_RATIO
+    return same(asked, used)

@@ -1,0 +1,143 @@
+"""Every failure has a class, and the class answers every question.
+
+| branch | HTTP | whose fault | tried elsewhere |
+|---|---|---|---|
+| RequestError: InvalidRequest, Unauthorized, Forbidden, NotFound, TooLarge … | 4xx | caller | no |
+| RefusedByUpstream: ContentRefused, InputUnreachable, UpstreamRefusedParameter | 400 | caller | no |
+| AccountError: RateLimited, QuotaExhausted, CredentialRejected, Challenged … | 429 402 502 503 | account | yes |
+| UpstreamError: UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, … | 502 504 | upstream | before commit |
+| GenerationFailed, TaskExpired | 502 | upstream | no |
+| Unavailable: NoAccount, AllResting, QueueFull, Draining, Overloaded, …Unavailable | 503 429 | gateway | – |
+
+Foreign errors are translated once, at the border where they come in, with `raise … from exc`.
+"""
+
+from __future__ import annotations
+
+from gateway.errors.base import (
+    Attempt,
+    Fault,
+    GatewayError,
+    Sent,
+)
+from gateway.errors.caller import (
+    ClientLeft,
+    Conflict,
+    ContentRefused,
+    Forbidden,
+    InputUnreachable,
+    InvalidJson,
+    InvalidRequest,
+    LimitExceeded,
+    MethodNotAllowed,
+    ModelNotFound,
+    NotFound,
+    PriceChanged,
+    RefusedByUpstream,
+    RequestError,
+    TooDear,
+    TooLarge,
+    Unauthorized,
+    UnknownParameter,
+    Unsupported,
+    UnsupportedMedia,
+    UpstreamRefusedParameter,
+)
+from gateway.errors.own import (
+    AllResting,
+    ConfigError,
+    DatabaseUnavailable,
+    Draining,
+    NoAccount,
+    NoMasterKey,
+    Overloaded,
+    SealBroken,
+    StorageUnavailable,
+    Unavailable,
+)
+from gateway.errors.upstreams import (
+    AccountError,
+    AdapterContract,
+    BalanceExhausted,
+    Challenged,
+    ConcurrencyLimited,
+    CredentialRejected,
+    GenerationFailed,
+    JobLost,
+    ModelNotEnabled,
+    QuotaExhausted,
+    RateLimited,
+    ResultExpired,
+    ResultUnavailable,
+    StreamInterrupted,
+    StreamTruncated,
+    SubmitOutcomeUnknown,
+    TaskExpired,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamGarbled,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+    WaitTimeout,
+)
+
+__all__ = [
+    "AccountError",
+    "AdapterContract",
+    "AllResting",
+    "Attempt",
+    "BalanceExhausted",
+    "Challenged",
+    "ClientLeft",
+    "ConcurrencyLimited",
+    "ConfigError",
+    "Conflict",
+    "ContentRefused",
+    "CredentialRejected",
+    "DatabaseUnavailable",
+    "Draining",
+    "Fault",
+    "Forbidden",
+    "GatewayError",
+    "GenerationFailed",
+    "InputUnreachable",
+    "InvalidJson",
+    "InvalidRequest",
+    "JobLost",
+    "LimitExceeded",
+    "MethodNotAllowed",
+    "ModelNotEnabled",
+    "ModelNotFound",
+    "NoAccount",
+    "NoMasterKey",
+    "NotFound",
+    "Overloaded",
+    "PriceChanged",
+    "QuotaExhausted",
+    "RateLimited",
+    "RefusedByUpstream",
+    "RequestError",
+    "ResultExpired",
+    "ResultUnavailable",
+    "SealBroken",
+    "Sent",
+    "StorageUnavailable",
+    "StreamInterrupted",
+    "StreamTruncated",
+    "SubmitOutcomeUnknown",
+    "TaskExpired",
+    "TooDear",
+    "TooLarge",
+    "Unauthorized",
+    "Unavailable",
+    "UnknownParameter",
+    "Unsupported",
+    "UnsupportedMedia",
+    "UpstreamError",
+    "UpstreamFailed",
+    "UpstreamGarbled",
+    "UpstreamRefusedParameter",
+    "UpstreamTimeout",
+    "UpstreamUnreachable",
+    "WaitTimeout",
+]
