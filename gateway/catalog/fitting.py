@@ -92,7 +92,12 @@ def values(request: MediaRequest) -> dict[str, Any]:
     return {**request.params, **own}
 
 
-def _with(request: MediaRequest, changed: Mapping[str, Any]) -> MediaRequest:
+def parameters(request: MediaRequest) -> dict[str, Any]:
+    """Every parameter that a request has a value for, as JSON has it: what `with_values` gives to another again."""
+    return {name: plain(value) for name, value in values(request).items() if value not in (None, "")}
+
+
+def with_values(request: MediaRequest, changed: Mapping[str, Any]) -> MediaRequest:
     """The request with other values; what has a default gets it back by None."""
     fields = {name: value for name, value in changed.items() if name in _FIELDS and hasattr(request, name)}
     if isinstance(fields.get("size"), str):
@@ -147,7 +152,7 @@ def _adjusted(
     for adjustment in _in_a_row(asked, card, policy):
         adjustments.append(adjustment)
         changed[adjustment.parameter] = adjustment.used
-    return (_with(request, changed) if changed else request), tuple(adjustments)
+    return (with_values(request, changed) if changed else request), tuple(adjustments)
 
 
 def _taken(name: str, value: Any, request: MediaRequest, card: ModelCard, policy: OnUnsupported) -> Any:

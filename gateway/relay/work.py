@@ -10,6 +10,7 @@ from typing import Any
 from gateway.errors import Attempt, GatewayError
 from gateway.relay.measured import Measured
 from gateway.types import (
+    NO_WISHES,
     Account,
     AnyRequest,
     Candidate,
@@ -25,8 +26,6 @@ from gateway.types import (
 from gateway.upstreams.base import Upstream
 
 Events = AsyncGenerator[Event]
-NO_WISHES = Wishes()
-
 Fit = Callable[[MediaRequest, Candidate, OnUnsupported | None], Fitted]
 Sending = Callable[[Candidate, Account], Awaitable[None]]
 """Awaited when everything is ready and nothing was sent yet, before every attempt. What it raises stops the request."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from starlette.requests import Request
 
@@ -14,10 +16,13 @@ from gateway.relay import Relayed, Work
 from gateway.routes import attempts
 from gateway.routes.house import house_of, link, note, principal_of, request_id_of
 from gateway.tasks.task import Task
-from gateway.types import AnyRequest, Candidate, Event, Kind, Media, MediaReady
+from gateway.types import NO_WISHES, AnyRequest, Candidate, Event, Kind, Media, MediaReady, Wishes
 from gateway.wire import errors as wire_errors
 from gateway.wire import openai_chat
+from gateway.wire.wishes import adjustments_json
 
+MOST_TOLD: Final = 4096
+"""Characters of a header."""
 HeaderList = list[tuple[bytes, bytes]]
 
 
@@ -33,13 +38,20 @@ OPENAI = Dialect(native=False, show=openai_chat.markdown)
 NATIVE = Dialect(native=True, show=openai_chat.bare_url)
 
 
-def work(request: Request, kind: Kind, what: AnyRequest, candidates: tuple[Candidate, ...]) -> Work:
+def work(
+    request: Request,
+    kind: Kind,
+    what: AnyRequest,
+    candidates: tuple[Candidate, ...],
+    wishes: Wishes = NO_WISHES,
+) -> Work:
     made = Work(
         kind=kind,
         request=what,
         candidates=candidates,
         principal=principal_of(request),
         request_id=request_id_of(request),
+        wishes=wishes,
     )
     attempts.working(request.scope["state"], made.attempts)
     return made
@@ -56,11 +68,22 @@ def served_as(request: Request, task: Task) -> HeaderList:
     """The headers of an answer that is a task."""
     headers = served_by(request, task.upstream, task.account)
     attempts.served_as(request.scope["state"], task)
-    return [*headers, (b"x-task-id", task.id.encode())]
+    return [*headers, (b"x-task-id", task.id.encode()), *adjusted(task.adjustments)]
 
 
 def relayed_by(request: Request, relayed: Relayed) -> HeaderList:
-    return served_by(request, relayed.candidate.upstream, relayed.account.id)
+    headers = served_by(request, relayed.candidate.upstream, relayed.account.id)
+    return [*headers, *adjusted(adjustments_json(relayed.adjustments))]
+
+
+def adjusted(adjustments: Sequence[dict[str, Any]]) -> HeaderList:
+    """The header that tells which values were not used as asked: for answers that have no room to say it, as a file."""
+    if not adjustments:
+        return []
+    told = json.dumps(list(adjustments))
+    if len(told) > MOST_TOLD:
+        told = json.dumps([{**one, "reason": ""} for one in adjustments])
+    return [(b"x-gateway-adjustments", told[:MOST_TOLD].encode())]
 
 
 def stream(

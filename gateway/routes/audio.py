@@ -15,17 +15,19 @@ from gateway.types import TranscriptionRequest
 from gateway.wire import body as wire_body
 from gateway.wire import native
 from gateway.wire.openai_chat import fold
+from gateway.wire.wishes import wishes
 
 
 async def speak(request: Request) -> Answer:
     """POST /v1/audio/speech"""
     body = wire_body.decode(await read_body(request))
     model = wire_body.text(body, "model") or ""
-    resolved = house_of(request).catalog.resolve(model, "tts")
+    wanted = wishes(body)
+    resolved = house_of(request).catalog.resolve(model, "tts", fallback=wanted.fallback)
     what = native.speech_request(body, model, wire_body.need(body, "input", str), hints_of(request))
     with connected(request):
         async with making(request, paid=True):
-            relayed = await house_of(request).relay.open(work(request, "tts", what, resolved.candidates))
+            relayed = await house_of(request).relay.open(work(request, "tts", what, resolved.candidates, wanted))
         events = linked(request, relayed, aiter(relayed))
         async with aclosing(events):
             folded = await fold(events)

@@ -25,6 +25,7 @@ from gateway.types import ChatRequest, Event
 from gateway.wire import body as wire_body
 from gateway.wire import native, openai_chat
 from gateway.wire.openai_chat import DONE, Heading
+from gateway.wire.wishes import wishes
 
 Answered = Answer | EventStream
 
@@ -45,9 +46,10 @@ async def create_native(request: Request) -> Answered:
 
 async def _answer(request: Request, asked: native.Body, body: native.Body, dialect: Dialect) -> Answered:
     chat = openai_chat.parse(body)
-    resolved = house_of(request).catalog.resolve(chat.model, native.kind(asked))
+    wanted = wishes(asked)
+    resolved = house_of(request).catalog.resolve(chat.model, native.kind(asked), fallback=wanted.fallback)
     if resolved.kind != "t2t":
-        return await media_chat.answer(request, asked, chat, resolved.kind, dialect)
+        return await media_chat.answer(request, asked, chat, resolved.kind, dialect, wanted)
     keeping = kept(request, chat)
     if hints := hints_of(request):
         chat = msgspec.structs.replace(chat, hints=hints)

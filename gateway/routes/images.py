@@ -21,6 +21,7 @@ from gateway.types import Event, Media, MediaReady, PartialImage, Usage
 from gateway.wire import body as wire_body
 from gateway.wire import native
 from gateway.wire.openai_chat import Folded, fold
+from gateway.wire.wishes import adjustments_json, wishes
 
 
 async def generate(request: Request) -> Answer | EventStream:
@@ -29,11 +30,12 @@ async def generate(request: Request) -> Answer | EventStream:
     prompt = wire_body.need(body, "prompt", str)
     model = wire_body.text(body, "model") or ""
     as_url = _wants_url(body)
-    resolved = house_of(request).catalog.resolve(model, "t2i")
+    wanted = wishes(body)
+    resolved = house_of(request).catalog.resolve(model, "t2i", fallback=wanted.fallback)
     what = native.image_request(body, "t2i", model, prompt, (), hints_of(request))
     with connected(request):
         async with making(request, paid=True):
-            relayed = await house_of(request).relay.open(work(request, "t2i", what, resolved.candidates))
+            relayed = await house_of(request).relay.open(work(request, "t2i", what, resolved.candidates, wanted))
     headers = relayed_by(request, relayed)
     events = linked(request, relayed, aiter(relayed))
     if wire_body.read(body, "stream", bool):
@@ -45,7 +47,7 @@ async def generate(request: Request) -> Answer | EventStream:
     with connected(request):
         async with aclosing(events):
             folded = await fold(events)
-    return Answer(_answer(folded, as_url), headers=headers)
+    return Answer(_answer(folded, as_url, adjustments_json(relayed.adjustments)), headers=headers)
 
 
 def _wants_url(body: native.Body) -> bool:
@@ -55,14 +57,13 @@ def _wants_url(body: native.Body) -> bool:
     return found == "url"
 
 
-def _answer(folded: Folded, as_url: bool) -> bytes:
-    return msgspec.json.encode(
-        {
-            "created": int(time.time()),
-            "data": [_image(media, as_url) for media in folded.media],
-            "usage": _usage(folded.usage),
-        }
-    )
+def _answer(folded: Folded, as_url: bool, adjustments: list[dict[str, Any]]) -> bytes:
+    shown = {
+        "created": int(time.time()),
+        "data": [_image(media, as_url) for media in folded.media],
+        "usage": _usage(folded.usage),
+    }
+    return msgspec.json.encode({**shown, "adjustments": adjustments} if adjustments else shown)
 
 
 def _image(media: Media, as_url: bool) -> dict[str, Any]:

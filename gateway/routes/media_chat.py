@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -33,21 +33,25 @@ from gateway.types import (
     MediaReady,
     Progress,
     Usage,
+    Wishes,
 )
 from gateway.wire import body as wire_body
 from gateway.wire import native, openai_chat
 from gateway.wire.openai_chat import DONE, Folded, Heading
+from gateway.wire.wishes import adjustments_json
 
 Answered = Answer | EventStream
 
 
-async def answer(request: Request, asked: native.Body, chat: ChatRequest, kind: Kind, dialect: Dialect) -> Answered:
+async def answer(
+    request: Request, asked: native.Body, chat: ChatRequest, kind: Kind, dialect: Dialect, wanted: Wishes
+) -> Answered:
     """Make what the last message asks for. The conversation it belongs to, if any, keeps the turn."""
     house = house_of(request)
     turns = openai_chat.messages(chat)
     prompt, found = openai_chat.text(turns[-1].get("content")), native.inputs(turns)
     kind = native.fitting(kind, len(found))
-    resolved = house.catalog.resolve(chat.model, kind, inputs=bool(found))
+    resolved = house.catalog.resolve(chat.model, kind, inputs=bool(found), fallback=wanted.fallback)
     names = native.names(asked) or native.Names(None, None)
     talk = await house.conversations.open(principal_of(request).id, names.chat_id, names.parent_id)
     model = chat.model or resolved.candidates[0].card.id
@@ -62,13 +66,14 @@ async def answer(request: Request, asked: native.Body, chat: ChatRequest, kind: 
             chat_id=talk.chat_id,
             webhook=webhook_for(request, asked),
             once=await once_of(request),
+            wishes=wanted,
         )
         note(request, task=task.id)
         if task.request_id == request_id_of(request):  # else it was asked for before, and its turn is kept
             await _promised(request, task, talk, turns)
         return await _task_answer(request, asked, chat, task, dialect)
     what = native.media_request(asked, kind, model, prompt, found, hints_of(request))
-    return await _made_now(request, chat, what, kind, resolved.candidates, talk, turns, dialect)
+    return await _made_now(request, chat, what, kind, resolved.candidates, talk, turns, dialect, wanted)
 
 
 # --- made while the caller waits: images, speech, music ---
@@ -83,13 +88,16 @@ async def _made_now(
     talk: Conversation,
     turns: list[dict[str, Any]],
     dialect: Dialect,
+    wanted: Wishes,
 ) -> Answered:
     with connected(request):
         async with making(request, paid=True):
-            relayed = await house_of(request).relay.open(work(request, kind, what, candidates))
+            relayed = await house_of(request).relay.open(work(request, kind, what, candidates, wanted))
     turn = Turn(turns, chat.model or relayed.candidate.card.id, relayed.candidate.upstream, relayed.account.id)
     events = _remembered(request, linked(request, relayed, aiter(relayed)), talk, turn)
-    heading = _heading(chat, relayed.candidate.card.id, native.names_json(talk.chat_id, talk.response_id), dialect)
+    extra = native.names_json(talk.chat_id, talk.response_id) if dialect.native else {}
+    extra |= _told(adjustments_json(relayed.adjustments))
+    heading = _heading(chat, relayed.candidate.card.id, extra)
     headers = relayed_by(request, relayed)
     if chat.stream:
         return stream(request, _frames(chat, _finished(events), heading, dialect), headers, DONE, relayed)
@@ -156,9 +164,9 @@ async def _task_answer(
     preferred = preferred_wait(request)
     if not native.waits(asked) and preferred is None:
         return Answer(_promise(task), headers=headers)
-    extra = {**native.names_json(task.chat_id, task.id), "task_id": task.id}
+    extra = {**native.names_json(task.chat_id, task.id), "task_id": task.id, **_told(task.adjustments)}
     if chat.stream:
-        heading = _heading(chat, task.model, extra, dialect, task.id)
+        heading = _heading(chat, task.model, extra, task.id)
         progress = bool(wire_body.read(asked, "progress", bool))
         frames = _frames(chat, _watched(request, task), heading, dialect, progress=progress)
         return stream(request, frames, headers, DONE)
@@ -169,7 +177,7 @@ async def _task_answer(
     headers = served_as(request, done)
     folded = Folded(media=_media(request, done), usage=_usage(done))
     extra["video_url"] = folded.media[0].url if folded.media else None
-    heading = _heading(chat, task.model, extra, dialect, task.id)
+    heading = _heading(chat, task.model, extra, task.id)
     return Answer(openai_chat.completion(folded, heading, dialect.show), headers=headers)
 
 
@@ -199,6 +207,7 @@ def _promise(task: Task) -> bytes:
             "status": WORDS[task.state],
             "message": f"the video is {'' if task.final else 'being '}made; ask GET /api/tasks/status/{task.id}",
             **native.names_json(task.chat_id, task.id),
+            **_told(task.adjustments),
         }
     )
 
@@ -236,10 +245,13 @@ def _usage(task: Task) -> Usage:
 # --- both ---
 
 
-def _heading(chat: ChatRequest, model: str, extra: dict[str, Any], dialect: Dialect, id_: str = "") -> Heading:
-    """The names of the chat go with native answers, and with those that name a task."""
-    shown = extra if dialect.native or "task_id" in extra else {}
-    return Heading(id_ or f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), chat.model or model, shown)
+def _heading(chat: ChatRequest, model: str, extra: dict[str, Any], id_: str = "") -> Heading:
+    return Heading(id_ or f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), chat.model or model, extra)
+
+
+def _told(adjustments: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What was not used as asked, where there is any."""
+    return {"adjustments": list(adjustments)} if adjustments else {}
 
 
 async def _frames(

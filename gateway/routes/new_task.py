@@ -11,10 +11,11 @@ from gateway.routes.house import Answer, hints_of, house_of, note, principal_of,
 from gateway.routes.once import once_of
 from gateway.routes.tasks import shown
 from gateway.routes.waiting import preferred_wait, seen_for
-from gateway.types import Candidate, Kind, TaskRequest
+from gateway.types import Candidate, Kind, TaskRequest, Wishes
 from gateway.wire import body as wire_body
 from gateway.wire import native, openai_chat
 from gateway.wire import task as wire_task
+from gateway.wire.wishes import wishes
 
 
 async def create(request: Request) -> Answer:
@@ -24,7 +25,8 @@ async def create(request: Request) -> Answer:
     limit = preferred_wait(request)
     webhook = webhook_for(request, body)
     metadata, deadline = wire_task.metadata(body), wire_task.deadline(body)
-    kind, what, candidates = _asked(request, wire_task.with_message(body))
+    wanted = wishes(body)
+    kind, what, candidates = _asked(request, wire_task.with_message(body), wanted)
     task = await house.tasks.submit(
         what,
         candidates,
@@ -35,6 +37,7 @@ async def create(request: Request) -> Answer:
         webhook=webhook,
         deadline=deadline,
         once=await once_of(request),
+        wishes=wanted,
     )
     note(request, task=task.id)
     if limit:
@@ -45,7 +48,7 @@ async def create(request: Request) -> Answer:
     return answer
 
 
-def _asked(request: Request, body: native.Body) -> tuple[Kind, TaskRequest, tuple[Candidate, ...]]:
+def _asked(request: Request, body: native.Body, wanted: Wishes) -> tuple[Kind, TaskRequest, tuple[Candidate, ...]]:
     house = house_of(request)
     named, implied = wire_task.images(body)
     chat = openai_chat.parse(native.chat_body(body, "prompt"))
@@ -53,7 +56,10 @@ def _asked(request: Request, body: native.Body) -> tuple[Kind, TaskRequest, tupl
     found = named or native.inputs(turns)
     asked = native.kind(body) or implied
     resolved = house.catalog.resolve(
-        chat.model, native.fitting(asked, len(found)) if asked else None, inputs=bool(found)
+        chat.model,
+        native.fitting(asked, len(found)) if asked else None,
+        inputs=bool(found),
+        fallback=wanted.fallback,
     )
     kind = resolved.kind
     if kind == "t2t":

@@ -53,6 +53,8 @@ def resource(
         "chatId": task.chat_id,
         "input": _input(task),
         "output": _output(task, base, links),
+        "parameters": task.parameters,
+        "adjustments": list(task.adjustments),
         "error": _error(task.error),
         "usage": task.usage,
         "cost": None if task.cost is None else {"amount": task.cost, "currency": task.currency},

@@ -123,15 +123,15 @@ class Recorder:
     def unstopped(self, task: Task) -> Usage | None:
         """What a job takes that goes on without its task: all that was asked for. None where nobody knows how much."""
         card = self.prices.card(task.upstream, task.model) or ModelCard(task.model, frozenset({task.kind}))
-        usage, sure = expected(task.request, card)
+        usage, sure = expected(task.made, card)
         if not any(getattr(usage, measure) for measure in sure):
             return None
-        return self.prices.priced(replace(usage, estimated=True), task.upstream, task.model, task.request, card)
+        return self.prices.priced(replace(usage, estimated=True), task.upstream, task.model, task.made, card)
 
     def _priced(self, task: Task, usage: Usage) -> Usage:
         """Usage with what the task made, and what that cost now."""
         made = [(output.mime.partition("/")[0], output.seconds) for output in task.outputs if output.key]
-        return self.prices.priced(with_media(usage, made), task.upstream, task.model, task.request)
+        return self.prices.priced(with_media(usage, made), task.upstream, task.model, task.made)
 
 
 def with_usage(task: Task, usage: Usage | None) -> Task:

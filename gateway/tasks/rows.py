@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway.tasks.task import Output, Task
-from gateway.types import Job, TaskRequest, Webhook
+from gateway.types import Job, TaskRequest, Webhook, Wishes
 
 
 def row_of(task: Task) -> dict[str, Any]:
@@ -43,13 +43,16 @@ def row_of(task: Task) -> dict[str, Any]:
         "answer": task.answer,
         "metadata": _json(task.metadata),
         "webhook": _json(task.webhook),
+        "parameters": _json(task.parameters),
+        "adjustments": _json(task.adjustments) if task.adjustments else None,
+        "batch_id": task.batch_id,
     }
 
 
-PARAMS = ("candidates", "estimate", "request_id", "account_tags", "most", "key_name")
+PARAMS = ("candidates", "estimate", "request_id", "account_tags", "most", "key_name", "wishes")
 """Fields of a task that its column `params` holds."""
 CONSTANT = frozenset(
-    {"id", "owner", "kind", "request", "params", "chat_id", "created_at", "deadline", "metadata", "webhook"}
+    {"id", "owner", "kind", "request", "params", "chat_id", "created_at", "deadline", "metadata", "webhook", "batch_id"}
 )
 """Written once, with the row."""
 
@@ -99,6 +102,10 @@ def task_of(row: Any) -> Task:
         answer=row.answer,
         metadata=_read(row.metadata),
         webhook=_WEBHOOK.decode(row.webhook) if row.webhook else None,
+        wishes=msgspec.convert(params.get("wishes", {}), Wishes),
+        parameters=_read(row.parameters),
+        adjustments=tuple(_read(row.adjustments) or ()),
+        batch_id=row.batch_id,
         lease=row.lease_owner,
     )
 

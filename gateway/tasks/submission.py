@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from gateway.catalog.fitting import parameters
 from gateway.errors import (
     AccountError,
     Fault,
@@ -29,7 +30,17 @@ from gateway.tasks.recorder import Recorder
 from gateway.tasks.schedule import QUEUE_SECONDS, backoff, interval
 from gateway.tasks.store import Store
 from gateway.tasks.task import Task
-from gateway.types import Account, Candidate, Job, ModelCard, Principal, TaskRequest, VideoRequest
+from gateway.types import (
+    Account,
+    Candidate,
+    Fitted,
+    ImageRequest,
+    Job,
+    ModelCard,
+    Principal,
+    TaskRequest,
+    VideoRequest,
+)
 from gateway.upstreams.base import Upstream
 
 RATE_LIMIT_SECONDS: Final = 5.0
@@ -185,11 +196,22 @@ def work_for(task: Task, sending: Asking, request: TaskRequest | None = None) ->
         task_id=task.id,
         wait=0.0,
         sending=sending,
+        wishes=task.wishes,
     )
 
 
 def attempted(task: Task, work: Work) -> Task:
-    return replace(task, attempts=(*task.attempts, *(asdict(attempt) for attempt in work.attempts)))
+    """The task with what was tried, and how it was asked for in the end."""
+    tried = replace(task, attempts=(*task.attempts, *(asdict(attempt) for attempt in work.attempts)))
+    return tried if work.fitted is None else as_fitted(tried, work.fitted)
+
+
+def as_fitted(task: Task, fitted: Fitted) -> Task:
+    """The task with the values that it is made with."""
+    used = parameters(fitted.request)
+    if isinstance(task.request, ImageRequest):
+        used["n"] = task.request.n  # whatever part of it was asked for last
+    return replace(task, parameters=used, adjustments=tuple(map(asdict, fitted.adjustments)))
 
 
 def _asked(request: VideoRequest, model: str) -> VideoRequest:

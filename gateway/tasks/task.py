@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gateway.types import Job, Kind, TaskRequest, TaskState, VideoRequest, Webhook
+from gateway.catalog.fitting import with_values
+from gateway.types import NO_WISHES, ChatRequest, Job, Kind, TaskRequest, TaskState, VideoRequest, Webhook, Wishes
 
 OPEN: tuple[TaskState, ...] = ("submitting", "submit_unknown", "queued", "running")
 FINAL: tuple[TaskState, ...] = ("succeeded", "failed", "cancelled", "expired")
@@ -80,6 +81,13 @@ class Task:
     currency: str | None = None
     key_name: str = ""
     """The name of the key it was asked for with."""
+    wishes: Wishes = NO_WISHES
+    parameters: dict[str, Any] | None = None
+    """Every value it was, or is to be, made with. None: nobody knows."""
+    adjustments: tuple[dict[str, Any], ...] = ()
+    """`{parameter, asked, used, reason}` of each value that was not used as asked."""
+    batch_id: str | None = None
+    """The batch it is of."""
     lease: str | None = None
     """Who works on it; what is written under another lease is refused."""
 
@@ -95,6 +103,13 @@ class Task:
     @property
     def prompt(self) -> str:
         return getattr(self.request, "prompt", "")
+
+    @property
+    def made(self) -> TaskRequest:
+        """The request as it is made, as far as that is known: what it costs goes by that."""
+        if isinstance(self.request, ChatRequest) or self.parameters is None:
+            return self.request
+        return with_values(self.request, self.parameters)
 
     @property
     def video(self) -> VideoRequest | None:

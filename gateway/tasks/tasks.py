@@ -19,6 +19,9 @@ from gateway.assets.inputs import Inputs
 from gateway.errors import (
     AccountError,
     Conflict,
+    GatewayError,
+    InvalidRequest,
+    NoAccount,
     RequestError,
     SubmitOutcomeUnknown,
     UpstreamError,
@@ -29,10 +32,13 @@ from gateway.tasks.idempotency import Once
 from gateway.tasks.poller import Poller
 from gateway.tasks.recorder import with_usage
 from gateway.tasks.store import Store
+from gateway.tasks.submission import as_fitted
 from gateway.tasks.task import Task
 from gateway.types import (
+    NO_WISHES,
     Candidate,
     ChatRequest,
+    Fitted,
     ImageRequest,
     Kind,
     MusicRequest,
@@ -42,6 +48,7 @@ from gateway.types import (
     TaskState,
     VideoRequest,
     Webhook,
+    Wishes,
 )
 
 LOOK_SECONDS = 10.0
@@ -86,12 +93,15 @@ class Tasks:
         webhook: Webhook | None = None,
         deadline: float | None = None,
         once: Once | None = None,
+        wishes: Wishes = NO_WISHES,
+        batch_id: str | None = None,
     ) -> Task:
         """Promise a generation: once this returns, it is in the database. Raises what refuses it at once.
 
         `deadline`: seconds it may take, if not what its upstream and the configuration say. `once`: whether it was
         asked for before; then the earlier task is returned, as it stands.
         """
+        fitted = self._fitted(request, candidates, wishes)
         request = await self._ready(request, principal.id)
         now = self.store.now()
         first = candidates[0]
@@ -127,7 +137,11 @@ class Tasks:
             most=max(1, min(candidate.card.max_n for candidate in candidates)),
             metadata=dict(metadata) if metadata else None,
             webhook=webhook,
+            wishes=wishes,
+            batch_id=batch_id,
         )
+        if fitted is not None:
+            task = as_fitted(task, fitted)
         written = await self.store.add(task, once)
         if written.id != task.id:
             return written
@@ -138,6 +152,18 @@ class Tasks:
                 await self.store.forget_request(once, task.id)
             raise refusal
         return await self.store.get(task.id)
+
+    def _fitted(self, request: TaskRequest, candidates: Sequence[Candidate], wishes: Wishes) -> Fitted | None:
+        """The request as the first candidate takes it that takes it at all. Raises what the first one has against it:
+        before anything is written."""
+        first: GatewayError | None = None
+        for candidate in candidates:
+            try:
+                return self.relay.fitted(request, candidate, wishes)
+            except (InvalidRequest, NoAccount) as error:
+                first = first or error
+        assert first is not None, "a resolved request has candidates"
+        raise first
 
     async def _ready(self, request: TaskRequest, owner: str) -> TaskRequest:
         """A request that can be stored: its files are ours, and a job made for it can be found again."""

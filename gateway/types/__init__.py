@@ -36,7 +36,16 @@ from gateway.types.events import (
     Usage,
     Whole,
 )
-from gateway.types.parameters import Adjustment, Alternative, Fitted, InputRule, OnUnsupported, Parameter, Wishes
+from gateway.types.parameters import (
+    NO_WISHES,
+    Adjustment,
+    Alternative,
+    Fitted,
+    InputRule,
+    OnUnsupported,
+    Parameter,
+    Wishes,
+)
 from gateway.types.prices import Cost, Price, Value
 from gateway.types.requests import (
     AnyRequest,
@@ -57,6 +66,7 @@ from gateway.types.requests import (
 
 __all__ = [
     "MIDNIGHT",
+    "NO_WISHES",
     "Account",
     "AccountSource",
     "Adjustment",

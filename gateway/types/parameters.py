@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gateway.types.prices import Value
-from gateway.types.requests import AnyRequest, Kind
+from gateway.types.requests import Kind, MediaRequest
 
 OnUnsupported = Literal["reject", "nearest", "drop"]
 """What becomes of a value that a model does not take: refused, replaced by the nearest one, or left out."""
@@ -57,6 +57,9 @@ class Wishes:
     """Whether another model may be tried where this one fails."""
 
 
+NO_WISHES = Wishes()
+
+
 @dataclass(frozen=True, slots=True)
 class Adjustment:
     """A value that was not used as it was asked for."""
@@ -72,7 +75,7 @@ class Adjustment:
 class Fitted:
     """A request as a model at an upstream takes it."""
 
-    request: AnyRequest
+    request: MediaRequest
     """With every value that will be used, as far as that shows beforehand."""
     adjustments: tuple[Adjustment, ...] = ()
 

@@ -47,13 +47,14 @@ _READ_HERE = frozenset(
         "waitForCompletion", "stream", "stream_options", "n", "seed", "seconds", "duration", "voice", "format",
         "response_format", "speed", "prompt", "input", "images", "image", "tools", "tool_choice", "modalities",
         "progress", "webhook", "webhook_url", "webhook_events", "metadata", "deadline_s", "text", "first_frame",
-        "last_frame", "reference_images", "fallback",
+        "last_frame", "reference_images", "fallback", "on_unsupported", "max_cost", "continue_from",
     }
 )  # fmt: skip
 _NATIVE_ONLY = frozenset(
     {
         *("message", "chatType", "kind", "chatId", "parentId", "files", "waitForCompletion", "size"),
         *("webhook_url", "webhook_events", "deadline_s", "progress"),
+        *("fallback", "on_unsupported", "max_cost", "continue_from"),
     }
 )
 """Never told to an upstream of the OpenAI dialect."""

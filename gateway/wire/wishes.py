@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, get_args
 
 import msgspec
@@ -35,10 +36,5 @@ def wishes(body: Body) -> Wishes:
 _NONE = Wishes()
 
 
-def adjustment_json(adjustment: Adjustment) -> dict[str, Any]:
-    return {
-        "parameter": adjustment.parameter,
-        "asked": adjustment.asked,
-        "used": adjustment.used,
-        "reason": adjustment.reason,
-    }
+def adjustments_json(adjustments: Sequence[Adjustment]) -> list[dict[str, Any]]:
+    return [asdict(adjustment) for adjustment in adjustments]

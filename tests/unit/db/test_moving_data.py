@@ -36,7 +36,10 @@ from tests.unit.db.looks import (
 pytestmark = pytest.mark.anyio
 
 ADDED: dict[str, dict[str, Any]] = {
-    "tasks": {"version": 0, "answer": None, "metadata": None, "webhook": None, "cost": None, "currency": None},
+    "tasks": {
+        **dict.fromkeys(("answer", "metadata", "webhook", "cost", "currency", "parameters", "adjustments", "batch_id")),
+        "version": 0,
+    },
     "assets": {
         **dict.fromkeys(("request_id", "title", "description", "cost", "currency", "generation_time")),
         **dict.fromkeys(("thumbnail_key", "poster_key", "waveform", "previewed_at", "missing_since", "updated_at")),
