@@ -77,6 +77,10 @@ class Generating:
             task, usage = made.task, _sum(usage, made.folded.usage)
             if isinstance(made.error, Unavailable | AccountError) and made.missing == asked:
                 return await self.submission.queue(task, made.error)
+            if made.error is not None and made.missing and (skipped := task.after(made.error)) is not None:
+                log.warning("failed, another model is asked", task=task.id, model=task.model, code=made.error.code)
+                task, missing = replace(task, skipped=skipped), [*made.missing, *missing]
+                continue
             await self._failed(task, made.missing, made.error or GenerationFailed("fewer were made than asked for"))
             if made.error is not None and not isinstance(made.error, ContentRefused | GenerationFailed):
                 await self._failed(task, missing, made.error)

@@ -142,7 +142,11 @@ class Polling:
                 await self.recorder.end(replace(task, state="cancelled", eta=None))
             case "failed" | "expired":
                 error = update.error if isinstance(update.error, GatewayError) else GenerationFailed()
-                await self.recorder.fail(task, error, update.state, update.usage)
+                skipped = task.after(error) if update.state == "failed" and self.store.now() < task.deadline else None
+                if skipped is not None:
+                    await self.recorder.fall_back(task, error, skipped, update.usage)
+                else:
+                    await self.recorder.fail(task, error, update.state, update.usage)
 
     async def _goes_on(self, task: Task, upstream: Upstream, account: Account, update: JobUpdate) -> None:
         now = self.store.now()

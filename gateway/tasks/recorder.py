@@ -11,7 +11,7 @@ import structlog
 
 from gateway.catalog.prices import PriceBook
 from gateway.catalog.quotes import expected
-from gateway.errors import DatabaseUnavailable, GatewayError, StorageUnavailable
+from gateway.errors import Attempt, DatabaseUnavailable, GatewayError, StorageUnavailable
 from gateway.relay.measured import with_media
 from gateway.tasks.notices import Notices
 from gateway.tasks.schedule import BACKOFF_MAX
@@ -68,6 +68,25 @@ class Recorder:
         await self.end(replace(task, state=state, error=told(error), eta=None), error, usage)
         return error
 
+    async def fall_back(self, task: Task, error: GatewayError, skipped: int, usage: Usage | None) -> None:
+        """Its job has failed, and the next candidate is asked: what it took is recorded, and what was tried is told."""
+        log.warning("job failed, another model is asked", task=task.id, model=task.model, code=error.code)
+        usage = usage if usage is None or usage.cost is None else self._priced(task, usage)
+        seconds = self.store.now() - (task.submitted_at or task.created_at)
+        tried = asdict(Attempt(task.upstream, task.account or "", error.code, seconds, error.message))
+        self._record(task, error, usage or Usage(), self.store.now())
+        again = replace(
+            task,
+            state="queued",
+            job=None,
+            account=None,
+            progress=0.0,
+            polls=0,
+            skipped=skipped,
+            attempts=(*task.attempts, tried),
+        )
+        await self.put_off(again, 0.0)
+
     async def end(self, task: Task, error: GatewayError | None = None, usage: Usage | None = None) -> bool:
         """Give a task that this process holds its final state. False where it has one, or another holds it."""
         if usage is not None and task.job is not None and (error is None or usage.cost is not None):
@@ -97,8 +116,9 @@ class Recorder:
         log.info("task ended", task=task.id, state=task.state, kind=task.kind, model=task.model, account=task.account)
         if task.job is None:
             return  # the relay has recorded what was tried
-        usage = usage or Usage()
-        finished = task.finished_at or self.store.now()
+        self._record(task, error, usage or Usage(), task.finished_at or self.store.now())
+
+    def _record(self, task: Task, error: GatewayError | None, usage: Usage, finished: float) -> None:
         self.meter.record(
             UsageRecord(
                 at=finished,

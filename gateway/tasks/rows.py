@@ -46,6 +46,7 @@ def row_of(task: Task) -> dict[str, Any]:
         "parameters": _json(task.parameters),
         "adjustments": _json(task.adjustments) if task.adjustments else None,
         "batch_id": task.batch_id,
+        "skipped": task.skipped,
     }
 
 
@@ -106,6 +107,7 @@ def task_of(row: Any) -> Task:
         parameters=_read(row.parameters),
         adjustments=tuple(_read(row.adjustments) or ()),
         batch_id=row.batch_id,
+        skipped=row.skipped,
         lease=row.lease_owner,
     )
 

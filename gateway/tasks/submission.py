@@ -190,7 +190,7 @@ def work_for(task: Task, sending: Asking, request: TaskRequest | None = None) ->
     return Work(
         kind=task.kind,
         request=request or task.request,
-        candidates=[_candidate(upstream, model, task) for upstream, model in task.candidates],
+        candidates=[_candidate(upstream, model, task) for upstream, model in task.candidates[task.skipped :]],
         principal=Principal(task.owner, task.key_name, account_tags=frozenset(task.account_tags)),
         request_id=task.request_id,
         task_id=task.id,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from gateway.catalog.fitting import with_values
+from gateway.errors import GatewayError, GenerationFailed, ResultUnavailable, Unsupported, UpstreamFailed
 from gateway.types import NO_WISHES, ChatRequest, Job, Kind, TaskRequest, TaskState, VideoRequest, Webhook, Wishes
+from gateway.wire.errors import own_words
 
 OPEN: tuple[TaskState, ...] = ("submitting", "submit_unknown", "queued", "running")
 FINAL: tuple[TaskState, ...] = ("succeeded", "failed", "cancelled", "expired")
+DETAIL_CHARACTERS = 1000
+"""Of an upstream's own words, as kept with a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Output:
     height: int | None = None
     seconds: float | None = None
     error: dict[str, Any] | None = None
-    """`{code, message, type, param}` of a failed one."""
+    """Why it failed, as `told` keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Task:
     eta: float | None
     """Seconds to go, as far as anybody knows."""
     error: dict[str, Any] | None
-    """`{code, message, type, param, status}`"""
+    """`{code, message, type, param, status, advice?, alternatives?, allowed?, nearest?, detail?}`"""
     usage: dict[str, Any] | None
     chat_id: str | None
     attempts: tuple[dict[str, Any], ...]
@@ -88,6 +92,8 @@ class Task:
     """`{parameter, asked, used, reason}` of each value that was not used as asked."""
     batch_id: str | None = None
     """The batch it is of."""
+    skipped: int = 0
+    """Candidates that are done with: what they began has failed."""
     lease: str | None = None
     """Who works on it; what is written under another lease is refused."""
 
@@ -104,6 +110,19 @@ class Task:
     def prompt(self) -> str:
         return getattr(self.request, "prompt", "")
 
+    def after(self, error: GatewayError) -> int | None:
+        """How many candidates are done with after what this one began ended so; None where nobody else shall try.
+
+        What the caller is at fault for fails everywhere. What may have been made in spite of it is not made twice: a
+        job's own end is sure, an answer without a job only where it says that nothing came of it.
+        """
+        ended = isinstance(error, GenerationFailed) or (isinstance(error, UpstreamFailed) and self.job is not None)
+        if not ended or isinstance(error, ResultUnavailable) or self.cancel_requested or not self.wishes.fallback:
+            return None
+        here = [at for at, one in enumerate(self.candidates) if one == (self.upstream, self.model)]
+        done = max(here, default=self.skipped) + 1
+        return done if done < len(self.candidates) else None
+
     @property
     def made(self) -> TaskRequest:
         """The request as it is made, as far as that is known: what it costs goes by that."""
@@ -117,12 +136,20 @@ class Task:
         return self.request if isinstance(self.request, VideoRequest) else None
 
 
-def told(error: Any) -> dict[str, Any]:
-    """An error as it is kept with a task."""
-    return {
+def told(error: GatewayError) -> dict[str, Any]:
+    """An error as it is kept with a task: all that it can be told by in any language. See `failure.error_of`."""
+    kept: dict[str, Any] = {
         "code": error.code,
-        "message": error.message,
+        "message": own_words(error),
         "type": error.type,
         "param": error.param,
         "status": error.status,
     }
+    more: dict[str, Any] = {
+        "advice": error.advice,
+        "detail": (error.detail or "")[:DETAIL_CHARACTERS],
+        "alternatives": [asdict(one) for one in error.alternatives],
+    }
+    if isinstance(error, Unsupported):
+        more |= {"allowed": list(error.allowed), "nearest": error.nearest}
+    return kept | {name: value for name, value in more.items() if value}

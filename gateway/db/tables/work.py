@@ -59,6 +59,7 @@ tasks = Table(
     as_json("parameters", nullable=True),  # as they were used
     as_json("adjustments", nullable=True),
     words("batch_id", nullable=True),
+    Column("skipped", Integer, nullable=False, server_default=text("0")),  # candidates that are done with
     Index(None, "state", "next_poll_at"),
     Index(None, "owner", "created_at"),
     Index(None, "account_id", "state"),

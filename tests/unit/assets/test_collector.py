@@ -520,8 +520,8 @@ async def test_memory_does_not_grow_with_the_number_of_objects(shelf: Shelf) -> 
         finally:
             tracemalloc.stop()
 
-    few = await peak(3)
-    assert await peak(30) < few + 3_000_000
+    few = await peak(2)
+    assert await peak(12) < few + 1_000_000
 
 
 # --- while all goes on ---

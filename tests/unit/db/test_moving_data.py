@@ -38,7 +38,7 @@ pytestmark = pytest.mark.anyio
 ADDED: dict[str, dict[str, Any]] = {
     "tasks": {
         **dict.fromkeys(("answer", "metadata", "webhook", "cost", "currency", "parameters", "adjustments", "batch_id")),
-        "version": 0,
+        **dict.fromkeys(("version", "skipped"), 0),
     },
     "assets": {
         **dict.fromkeys(("request_id", "title", "description", "cost", "currency", "generation_time")),

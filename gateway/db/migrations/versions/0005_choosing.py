@@ -12,6 +12,7 @@ TASKS: tuple[sa.Column[Any], ...] = (
     sa.Column("parameters", sa.Text(), nullable=True),
     sa.Column("adjustments", sa.Text(), nullable=True),
     sa.Column("batch_id", sa.Text(), nullable=True),
+    sa.Column("skipped", sa.Integer(), nullable=False, server_default=sa.text("0")),
 )
 
 
