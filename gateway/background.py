@@ -27,6 +27,7 @@ def begun(house: House) -> list[asyncio.Task[None]]:
         "poller": house.tasks.poller.run,
         "notices": house.tasks.poller.notices.run,
         "webhooks": house.webhooks.run,
+        "batches": house.batching.run,
         "sweeper": partial(_swept, house),
         "usage writer": house.meter.run,
         "journal": house.journal.run,

@@ -18,6 +18,7 @@ from gateway.live import EventStream
 from gateway.relay import Relayed
 from gateway.routes import media_chat
 from gateway.routes.answers import NATIVE, OPENAI, Dialect, relayed_by, stream, work
+from gateway.routes.continuing import continued
 from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, read_body
 from gateway.routes.kept_text import KeptText, kept
 from gateway.routes.once import making
@@ -32,14 +33,14 @@ Answered = Answer | EventStream
 
 async def create(request: Request) -> Answered:
     """POST /v1/chat/completions: a chat in the OpenAI dialect; the native extra fields work here too."""
-    body = wire_body.decode(await read_body(request))
+    body = await continued(request, wire_body.decode(await read_body(request)))
     chat = native.chat_body(body) if "message" in body or "files" in body else body
     return await _answer(request, body, chat, OPENAI)
 
 
 async def create_native(request: Request) -> Answered:
     """POST /api/chat: text, images, videos and audio by `chatType`."""
-    body = wire_body.decode(await read_body(request))
+    body = await continued(request, wire_body.decode(await read_body(request)))
     native.kind(body)
     return await _answer(request, body, native.chat_body(body), NATIVE)
 

@@ -28,6 +28,7 @@ from gateway.assets.previewer import Previewer
 from gateway.assets.references import References
 from gateway.assets.registering import Registering
 from gateway.assets.search import Search
+from gateway.catalog.choosing import Choosing
 from gateway.catalog.models import Catalog
 from gateway.config import Config
 from gateway.conversations import Conversations
@@ -41,6 +42,8 @@ from gateway.relay import Relay
 from gateway.state.base import Bus
 from gateway.state.slots import Slots
 from gateway.storage import Storage
+from gateway.tasks.batches import Batches
+from gateway.tasks.batching import Batching
 from gateway.tasks.counts import Counts
 from gateway.tasks.idempotency import Idempotency
 from gateway.tasks.tasks import Tasks
@@ -48,6 +51,7 @@ from gateway.tasks.webhooks import Webhooks
 from gateway.types import Principal, Webhook
 from gateway.usage import Meter
 from gateway.usage.ledger import Ledger
+from gateway.wire.language import preferred
 from gateway.wire.webhook import webhook_of
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
@@ -79,6 +83,7 @@ class House:
     """Signs direct uploads; never the same secret as links."""
     inputs: Inputs
     catalog: Catalog
+    choosing: Choosing
     relay: Relay
     tasks: Tasks
     conversations: Conversations
@@ -112,6 +117,7 @@ class House:
     registering: Registering = field(init=False)
     keeping: Keeping = field(init=False)
     holdings: Holdings = field(init=False)
+    batching: Batching = field(init=False)
 
     def __post_init__(self) -> None:
         self.idempotency = Idempotency(self.database, self.storage)
@@ -128,6 +134,8 @@ class House:
         forget = Ledger(self.database).sweep
         self.keeping = Keeping(self.references, forget, lambda: self.config.retention, self.drain)
         self.holdings = Holdings(self.database)
+        self.batching = Batching(Batches(self.database), self.tasks, self.catalog)
+        self.tasks.poller.recorder.batched = self.batching.wake
 
 
 class Answer:
@@ -156,6 +164,11 @@ def principal_of(request: Request) -> Principal:
 
 def request_id_of(request: Request) -> str:
     return cast(str, request.scope["state"]["request_id"])
+
+
+def language_of(request: Request) -> str:
+    """What language the caller is told of failures in. Ask only where there is one to tell."""
+    return preferred(request.scope["headers"])
 
 
 def note(request: Request, **facts: object) -> None:

@@ -15,9 +15,10 @@ from starlette.requests import Request
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.live import EventStream
 from gateway.routes.answers import begun, linked, openai_error, relayed_by, work
+from gateway.routes.continuing import continued
 from gateway.routes.house import Answer, connected, hints_of, house_of, read_body
 from gateway.routes.once import making
-from gateway.types import Event, Media, MediaReady, PartialImage, Usage
+from gateway.types import Event, Input, Kind, Media, MediaReady, PartialImage, Usage
 from gateway.wire import body as wire_body
 from gateway.wire import native
 from gateway.wire.openai_chat import Folded, fold
@@ -26,16 +27,18 @@ from gateway.wire.wishes import adjustments_json, wishes
 
 async def generate(request: Request) -> Answer | EventStream:
     """POST /v1/images/generations"""
-    body = wire_body.decode(await read_body(request))
+    body = await continued(request, wire_body.decode(await read_body(request)), in_chat=False)
     prompt = wire_body.need(body, "prompt", str)
     model = wire_body.text(body, "model") or ""
     as_url = _wants_url(body)
     wanted = wishes(body)
-    resolved = house_of(request).catalog.resolve(model, "t2i", fallback=wanted.fallback)
-    what = native.image_request(body, "t2i", model, prompt, (), hints_of(request))
+    found = tuple(map(Input, wire_body.read(body, "files", list[str]) or ())) if "continue_from" in body else ()
+    kind: Kind = "i2i" if found else "t2i"
+    resolved = house_of(request).catalog.resolve(model, kind, fallback=wanted.fallback)
+    what = native.image_request(body, kind, model, prompt, found, hints_of(request))
     with connected(request):
         async with making(request, paid=True):
-            relayed = await house_of(request).relay.open(work(request, "t2i", what, resolved.candidates, wanted))
+            relayed = await house_of(request).relay.open(work(request, kind, what, resolved.candidates, wanted))
     headers = relayed_by(request, relayed)
     events = linked(request, relayed, aiter(relayed))
     if wire_body.read(body, "stream", bool):

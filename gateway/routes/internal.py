@@ -35,6 +35,7 @@ async def tick(request: Request) -> Answer:
         raise Forbidden("this key may only read")
     limit = _seconds(request.query_params.get("seconds"))
     house, over = house_of(request), time.monotonic() + limit
+    await house.batching.step()
     steps = await house.tasks.poller.tick(limit * SHARE_OF_STEPS)
     told = await house.webhooks.deliver_due(over - time.monotonic())
     if not house.config.tasks.background:

@@ -47,6 +47,16 @@ async def page(
         return await with_outputs(connection, [task_of(row) for row in rows[:limit]]), len(rows) > limit
 
 
+async def several(database: Database, owner: str, ids: Sequence[str]) -> dict[str, Task]:
+    """Those of the tasks that are the owner's, by id."""
+    if not ids:
+        return {}
+    mine = and_(tasks.c.owner == owner, tasks.c.id.in_(ids))
+    async with database.read() as connection:
+        rows = (await connection.execute(select(tasks).where(mine))).all()
+        return {task.id: task for task in await with_outputs(connection, [task_of(row) for row in rows])}
+
+
 async def queue_position(database: Database, task: Task) -> int | None:
     """How many tasks are before it for the same upstream, counting from 0; None where it does not wait."""
     if not task.unasked:

@@ -40,6 +40,9 @@ class Recorder:
         self.announced: Callable[[], None] = lambda: None
         """Called when a webhook may wait."""
 
+        self.batched: Callable[[], None] = lambda: None
+        """Called when a task of a batch has ended."""
+
     async def carried(self, task: Task, step: Awaitable[T]) -> T | None:
         """Take a step of a task in hand; what keeps it from being taken puts it off."""
         try:
@@ -113,6 +116,8 @@ class Recorder:
         """Everything that follows the end of a task, once it is written."""
         self.notices.tell(task.id)
         self.announced()
+        if task.batch_id is not None:
+            self.batched()
         log.info("task ended", task=task.id, state=task.state, kind=task.kind, model=task.model, account=task.account)
         if task.job is None:
             return  # the relay has recorded what was tried
