@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 from starlette.requests import Request
 
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, RequestError
+from gateway.routes.continuing import continued
 from gateway.routes.house import Answer, base_url, house_of, note, principal_of, read_body, request_id_of, webhook_for
 from gateway.routes.once import making
 from gateway.routes.tasks import seen
@@ -27,7 +28,7 @@ PAGE_MAX: Final = 100
 async def create(request: Request) -> Answer:
     """POST /api/batches: 202 and the batch. What is wrong with one of its requests is told of that one alone."""
     body = wire_body.decode(await read_body(request))
-    wanted = _wanted(request, body)
+    wanted = await _wanted(request, body)
     concurrency = wire_body.whole_number(body, "concurrency", 1, MOST_CONCURRENCY) or CONCURRENCY
     metadata = wire_task.metadata(body)
     batching = house_of(request).batching
@@ -48,7 +49,7 @@ async def create(request: Request) -> Answer:
     return answer
 
 
-def _wanted(request: Request, body: dict[str, msgspec.Raw]) -> list[Wanted]:
+async def _wanted(request: Request, body: dict[str, msgspec.Raw]) -> list[Wanted]:
     found = wire_body.need(body, "requests", list[dict[str, msgspec.Raw]])
     if not 1 <= len(found) <= MOST_ITEMS:
         raise InvalidRequest(f"'requests' must hold 1 to {MOST_ITEMS} generations, not {len(found)}", param="requests")
@@ -56,10 +57,11 @@ def _wanted(request: Request, body: dict[str, msgspec.Raw]) -> list[Wanted]:
     for at, one in enumerate(found):
         try:
             webhook = webhook_for(request, one)
-        except InvalidRequest as error:
-            error.param = f"requests[{at}].{error.param}"
+            kept = dict(await continued(request, wire_task.flat(one), in_chat=False))
+        except RequestError as error:
+            error.param = f"requests[{at}].{error.param}" if error.param else f"requests[{at}]"
             raise
-        wanted.append(Wanted(one, msgspec.to_builtins(webhook) if webhook else None))
+        wanted.append(Wanted(kept, msgspec.to_builtins(webhook) if webhook else None))
     return wanted
 
 

@@ -132,6 +132,7 @@ def test_a_batch_comes_once_under_one_key(http: httpx.Client) -> None:
         ({"requests": [IMAGE], "concurrency": 65}, "concurrency"),
         ({"requests": [IMAGE], "metadata": {"a": 1}}, "metadata"),
         ({"requests": [IMAGE, {**IMAGE, "webhook_url": "ftp://x"}]}, "requests[1].webhook_url"),
+        ({"requests": [{**IMAGE, "continue_from": "yesterday"}]}, "requests[0].continue_from"),
     ],
 )
 def test_what_is_wrong_with_the_list_itself_is_refused(http: httpx.Client, body: dict[str, Any], param: str) -> None:
