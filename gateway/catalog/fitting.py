@@ -51,9 +51,18 @@ _MISSING: Final = object()
 def fit(request: MediaRequest, card: ModelCard, upstream: Upstream, policy: OnUnsupported = "reject") -> Fitted:
     """The request as the model at the upstream takes it. Raises Unsupported, or InvalidRequest for what cannot be."""
     _check_inputs(request, card)
+    _check_count(request, card)
     adjusted, adjustments = _adjusted(request, card, policy)
-    made = upstream.effective(adjusted, card)
+    made = upstream.effective(_with_defaults(adjusted, card) if card.custom else adjusted, card)
     return Fitted(made, (*adjustments, *_changed(given(adjusted), values(made))))
+
+
+def _with_defaults(request: MediaRequest, card: ModelCard) -> MediaRequest:
+    """With what the operator says is taken where nothing is asked: of a model of its own no upstream knows that."""
+    said = given(request)
+    defaults = {name: one.default for name, one in takes(card, request.kind).items() if name not in said}
+    found = {name: value for name, value in defaults.items() if value is not None}
+    return with_values(request, found) if found else request
 
 
 # --- what a request says ---
@@ -62,9 +71,9 @@ def fit(request: MediaRequest, card: ModelCard, upstream: Upstream, policy: OnUn
 def given(request: MediaRequest) -> dict[str, Any]:
     """What the caller asked for, by the names that callers use."""
     found = {name: value for name, value in values(request).items() if value is not None}
+    if found.get("n") == 1:
+        found.pop("n")
     match request:
-        case ImageRequest() if request.n == 1:
-            found.pop("n")
         case SpeechRequest():
             unsaid = {"voice": "", "format": "mp3", "speed": 1.0}
             found = {name: value for name, value in found.items() if unsaid.get(name, _MISSING) != value}
@@ -82,11 +91,11 @@ def values(request: MediaRequest) -> dict[str, Any]:
         case ImageRequest():
             own = {"size": request.size, "n": request.n, "seed": request.seed}
         case VideoRequest():
-            own = {"size": request.size, "seconds": request.seconds, "seed": request.seed}
+            own = {"size": request.size, "seconds": request.seconds, "seed": request.seed, "n": request.n}
         case SpeechRequest():
             own = {"voice": request.voice, "format": request.format, "speed": request.speed}
         case MusicRequest():
-            own = {"seconds": request.seconds, "format": request.format, "seed": request.seed}
+            own = {"seconds": request.seconds, "format": request.format, "seed": request.seed, "n": request.n}
         case never:
             assert_never(never)
     return {**request.params, **own}
@@ -114,6 +123,16 @@ _FIELDS: Final[Mapping[str, Any]] = {
 
 
 # --- what the model takes ---
+
+
+def _check_count(request: MediaRequest, card: ModelCard) -> None:
+    """Images are asked for again and again until there are enough; of all else one call makes what it can make."""
+    if isinstance(request, VideoRequest | MusicRequest) and request.n > card.max_n:
+        raise Unsupported(
+            f"'n' must be at most {card.max_n} with {card.id}, not {request.n}; POST /api/batches makes any number",
+            param="n",
+            nearest=f"{card.max_n}",
+        )
 
 
 def _check_inputs(request: MediaRequest, card: ModelCard) -> None:

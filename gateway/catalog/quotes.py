@@ -43,7 +43,11 @@ def quote(prices: Sequence[Price], request: AnyRequest, card: ModelCard) -> Quot
     price = price_of(prices, request)
     if price is None:
         return None
-    calls = ceil(request.n / max(1, card.max_n)) if isinstance(request, ImageRequest) else 1
+    calls = 1
+    if isinstance(request, ImageRequest):
+        calls = ceil(request.n / max(1, card.max_n))
+    elif isinstance(request, VideoRequest | MusicRequest):
+        calls = request.n
     usage, sure = expected(request, card)
     if not all(_charged(price, name) is None or getattr(usage, name) for name in _MEASURES):
         return Quote(None, False, price)
@@ -75,7 +79,7 @@ def expected(request: AnyRequest, card: ModelCard) -> tuple[Usage, set[str]]:
             return Usage(characters=len(request.text)), {"characters"}
         case VideoRequest() | MusicRequest():
             seconds = request.seconds or card.default_seconds
-            return Usage(seconds=seconds or 0.0), {"seconds"}
+            return Usage(seconds=(seconds or 0.0) * request.n), {"seconds"}
         case _:
             return Usage(), set()
 

@@ -21,6 +21,7 @@ from gateway.routes.once import making, once_of
 from gateway.routes.task_resource import WORDS
 from gateway.routes.waiting import preferred_wait, seen_for
 from gateway.tasks.failure import failure_of
+from gateway.tasks.progress import standing
 from gateway.tasks.task import Task
 from gateway.types import (
     AnyRequest,
@@ -222,7 +223,7 @@ async def _watched(request: Request, task: Task) -> AsyncGenerator[Event]:
             yield _usage(seen)
             yield Finish("stop")
         else:
-            yield Progress(seen.progress)
+            yield Progress(standing(seen, house_of(request).tasks.store.now())[0])
 
 
 def _media(request: Request, task: Task) -> list[Media]:

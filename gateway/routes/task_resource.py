@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
+from starlette.requests import Request
 
 from gateway.links import Links
+from gateway.tasks.failure import error_of
+from gateway.tasks.progress import standing
 from gateway.tasks.task import Output, Task
 from gateway.types import ChatRequest, TaskState
+from gateway.wire import errors as wire_errors
+from gateway.wire.language import preferred
 
 WORDS: dict[TaskState, str] = {
     "submitting": "processing",
@@ -28,13 +35,21 @@ POLL_AGAIN_SECONDS = (1, 30)
 
 
 def resource(
-    task: Task, base: str, links: Links, *, admin: bool = False, queue_position: int | None = None
+    task: Task,
+    base: str,
+    links: Links,
+    *,
+    admin: bool = False,
+    queue_position: int | None = None,
+    headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> dict[str, Any]:
     """Everything a caller may know of its task. Times are Unix seconds; accounts and attempts are told to admins.
 
-    `base`: what links begin with; empty makes them paths.
+    `base`: what links begin with; empty makes them paths. `headers`: of the request, by which errors are told.
     """
+    failed = partial(_error, task, admin=admin, headers=headers)
     here = f"{base}/api/tasks/{task.id}"
+    percent, eta = standing(task, time.time())
     shown: dict[str, Any] = {
         "id": task.id,
         "object": "task",
@@ -42,9 +57,9 @@ def resource(
         "model": task.model,
         "upstream": task.upstream,
         "status": "queued" if task.state in ("submitting", "submit_unknown") else task.state,
-        "progress": round(task.progress),
+        "progress": round(percent),
         "queue_position": queue_position,
-        "eta_seconds": None if task.eta is None else round(task.eta),
+        "eta_seconds": None if eta is None else round(eta),
         "created_at": int(task.created_at),
         "started_at": _whole(task.started_at),
         "finished_at": _whole(task.finished_at),
@@ -52,10 +67,10 @@ def resource(
         "cancel_requested": task.cancel_requested,
         "chatId": task.chat_id,
         "input": _input(task),
-        "output": _output(task, base, links),
+        "output": _output(task, base, links, failed),
         "parameters": task.parameters,
         "adjustments": list(task.adjustments),
-        "error": _error(task.error),
+        "error": failed(task.error),
         "usage": task.usage,
         "cost": None if task.cost is None else {"amount": task.cost, "currency": task.currency},
         "metadata": task.metadata or {},
@@ -78,12 +93,14 @@ def again(task: Task, now: float) -> list[tuple[bytes, bytes]]:
     return [(b"retry-after", b"%d" % seconds), (b"openai-poll-after-ms", b"%d" % (seconds * 1000))]
 
 
-def _output(task: Task, base: str, links: Links) -> dict[str, Any]:
+def _output(
+    task: Task, base: str, links: Links, told: Callable[[dict[str, Any] | None], dict[str, Any] | None]
+) -> dict[str, Any]:
     """What is here; a task of several may have succeeded in some, and then says what came of the others."""
     files = [_file(output, base, links) for output in task.outputs if output.state == "succeeded" and output.key]
     shown: dict[str, Any] = {"files": files}
     failed = [
-        {"index": output.position, "error": _error(output.error)} for output in task.outputs if output.state == "failed"
+        {"index": output.position, "error": told(output.error)} for output in task.outputs if output.state == "failed"
     ]
     if failed:
         shown["failed"] = failed
@@ -105,10 +122,21 @@ def _file(output: Output, base: str, links: Links) -> dict[str, Any]:
     }
 
 
-def _error(kept: dict[str, Any] | None) -> dict[str, Any] | None:
+def _error(
+    task: Task, kept: dict[str, Any] | None, *, admin: bool, headers: Iterable[tuple[bytes, bytes]]
+) -> dict[str, Any] | None:
     if not kept or "code" not in kept:
         return None
-    return {name: kept.get(name) for name in ("code", "message", "type", "param")}
+    return wire_errors.of_task(error_of(kept, task), admin=admin, language=preferred(headers))
+
+
+def failure(task: Task, request: Request) -> dict[str, Any]:
+    """How a task failed: `{error, code, advice?, alternatives?, allowed?, nearest?}`; null, null where it did not."""
+    told = _error(task, task.error, admin=False, headers=request.scope["headers"])
+    if told is None:
+        return {"error": None, "code": None}
+    more = {name: value for name, value in told.items() if name not in ("message", "code", "type", "param")}
+    return {"error": told["message"], "code": told["code"], **more}
 
 
 def _input(task: Task) -> dict[str, Any]:

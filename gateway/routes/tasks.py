@@ -12,12 +12,14 @@ from starlette.requests import Request
 
 from gateway.errors import GatewayError, InvalidRequest, WaitTimeout
 from gateway.live import EventStream
-from gateway.routes.house import Answer, base_url, connected, house_of, link, principal_of
-from gateway.routes.task_resource import WORDS, again, resource
+from gateway.routes.house import Answer, base_url, connected, house_of, language_of, link, principal_of
+from gateway.routes.task_resource import WORDS, again, failure, resource
 from gateway.tasks.listing import page, queue_position
+from gateway.tasks.progress import standing
 from gateway.tasks.task import Task
 from gateway.tasks.tasks import STATES_OF
 from gateway.types import TaskState
+from gateway.wire import errors as wire_errors
 from gateway.wire import native
 
 PAGE = 20
@@ -31,18 +33,18 @@ AFTER_DEADLINE_SECONDS = 120.0
 async def status(request: Request) -> Answer:
     """GET /api/tasks/status/{id}"""
     task = await house_of(request).tasks.get(request.path_params["id"], principal_of(request))
+    percent, eta = standing(task, house_of(request).tasks.store.now())
     url = next((link(request, output.key) for output in task.outputs if output.key), None)
     body = {
         "task_id": task.id,
         "task_status": WORDS[task.state],
         "status": WORDS[task.state],
-        "progress": round(task.progress),
+        "progress": round(percent),
         "content": url or task.answer or "",
         "video_url": url if task.video else None,
-        "error": (task.error or {}).get("message"),
-        "code": (task.error or {}).get("code"),
+        **failure(task, request),
         "data": {"content": url or task.answer or "", "task_status": WORDS[task.state]},
-        "eta_seconds": None if task.eta is None else round(task.eta),
+        "eta_seconds": None if eta is None else round(eta),
         "chatId": task.chat_id,
     }
     return Answer(msgspec.json.encode(body), headers=again(task, house_of(request).tasks.store.now()))
@@ -114,7 +116,8 @@ async def events(request: Request) -> EventStream | Answer:
                     yield _frame("task.updated", seen(request, now), now.version)
 
     def failed(error: GatewayError) -> bytes:
-        return _frame("error", {"error": error.message, "code": error.code})
+        told = wire_errors.native(error, language=language_of(request))
+        return _frame("error", msgspec.Raw(told))
 
     return EventStream(frames(), house.drain, error_frame=failed)
 
@@ -141,13 +144,15 @@ async def shown(request: Request, task: Task, *, status: int = 200) -> Answer:
     """The whole resource as an answer, with its version and when to ask again."""
     house = house_of(request)
     body = seen(request, task, await queue_position(house.database, task))
-    headers = [(b"etag", etag(task)), (b"cache-control", b"private, no-cache"), *again(task, house.tasks.store.now())]
+    headers = [(b"etag", etag(task)), (b"cache-control", b"private, no-cache"), (b"vary", b"Accept-Language")]
+    headers += again(task, house.tasks.store.now())
     return Answer(msgspec.json.encode(body), status=status, headers=headers)
 
 
 def seen(request: Request, task: Task, position: int | None = None) -> dict[str, Any]:
     admin = principal_of(request).role == "admin"
-    return resource(task, base_url(request), house_of(request).links, admin=admin, queue_position=position)
+    links, headers = house_of(request).links, request.scope["headers"]
+    return resource(task, base_url(request), links, admin=admin, queue_position=position, headers=headers)
 
 
 def etag(task: Task) -> bytes:

@@ -6,6 +6,13 @@ from gateway.tasks.task import Task
 from gateway.types import JobUpdate
 
 
+def standing(task: Task, now: float) -> tuple[float, float | None]:
+    """Percent and seconds to go as they are at this moment: what is made without a job goes by the clock as well."""
+    if task.state != "running" or task.job is not None or not task.estimate:
+        return task.progress, task.eta
+    return progress(task, JobUpdate("running"), now)
+
+
 def progress(task: Task, update: JobUpdate, now: float) -> tuple[float, float | None]:
     """Percent and seconds to go: the upstream's word, else by the estimate; never falling, never done too soon."""
     elapsed = now - (task.started_at or now)

@@ -85,6 +85,8 @@ class VideoRequest(msgspec.Struct, frozen=True, tag="video"):
     inputs: tuple[Input, ...] = ()
     params: dict[str, Any] = {}
     hints: dict[str, str] = {}
+    n: int = 1
+    """Videos from one job, where a model makes several."""
     mark: int = 0
     """A number of 31 random bits, the task's own: what an upstream carries along, its job can be found again by."""
 
@@ -117,6 +119,8 @@ class MusicRequest(msgspec.Struct, frozen=True, tag="music"):
     seed: int | None = None
     params: dict[str, Any] = {}
     hints: dict[str, str] = {}
+    n: int = 1
+    """Pieces from one call, where a model makes several."""
 
 
 MediaRequest = ImageRequest | VideoRequest | SpeechRequest | MusicRequest

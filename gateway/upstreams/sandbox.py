@@ -263,6 +263,8 @@ class Sandbox(Upstream):
     async def _music(self, request: MusicRequest) -> Events:
         with _blamed_on("format"):
             mime = sound.mime(request.format)
+        if request.n != 1:
+            raise InvalidRequest("'n' must be 1: the sandbox makes one piece at a time", param="n")
         seed, seconds = _seed(request), MUSIC_SECONDS if request.seconds is None else request.seconds
         with _blamed_on("seconds"):
             data = await _made(sound.compose, request.prompt, seed=seed, seconds=seconds, format=request.format)
@@ -275,6 +277,8 @@ class Sandbox(Upstream):
     async def submit(self, request: VideoRequest, account: Account) -> Job:
         fault = await self._admit(request.kind, request.hints, account, _seed(request))
         seconds = VIDEO_SECONDS if request.seconds is None else request.seconds
+        if request.n != 1:
+            raise InvalidRequest("'n' must be 1: a job of the sandbox makes one video", param="n")
         if not 1 <= seconds <= 30:
             raise UpstreamRefusedParameter(f"'seconds' must be from 1 to 30, not {seconds:g}", param="seconds")
         with _blamed_on("size"):

@@ -190,8 +190,6 @@ def image_request(
 def video_request(
     body: Body, kind: Kind, model: str, prompt: str, found: tuple[Input, ...], hints: dict[str, str]
 ) -> VideoRequest:
-    if (wire_body.whole_number(body, "n", 1, 10) or 1) != 1:
-        raise InvalidRequest("'n' must be 1: a request makes one video", param="n")
     return VideoRequest(
         model=model,
         prompt=_prompt(prompt, body),
@@ -199,6 +197,7 @@ def video_request(
         size=_size(body),
         seconds=seconds(body, 600),
         seed=_seed(body),
+        n=wire_body.whole_number(body, "n", 1, 10) or 1,
         inputs=with_roles(kind, found),
         params=wire_body.decoded(body, _READ_HERE),
         hints=hints,
@@ -243,6 +242,7 @@ def music_request(body: Body, model: str, prompt: str, hints: Hints) -> MusicReq
         seconds=seconds(body, 600),
         format=audio_format(body),
         seed=_seed(body),
+        n=wire_body.whole_number(body, "n", 1, 10) or 1,
         params=wire_body.decoded(body, _READ_HERE),
         hints=hints,
     )
