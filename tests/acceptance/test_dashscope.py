@@ -154,7 +154,14 @@ def test_of_several_images_some_may_be_missing(http: httpx.Client, site: DashSco
     assert task_done(http, name)["status"] == "completed"
     task = http.get(f"/api/tasks/{name}").json()
     assert len([file for file in task["output"]["files"] if file.get("url")]) == 2
+    [failed] = task["output"]["failed"]
+    assert failed["error"]["message"].startswith("fewer were made than asked for")
     assert len(site.creates) == 1
+    answer = ask(http, model="wan2.2-t2i-flash", chatType="t2i", message="three cats", n=3)
+    said_so, *links = said(answer).splitlines()
+    assert said_so == "Of 3 images came to nothing 2: Output data may contain inappropriate content."
+    assert all(is_picture(http.get(link).content) for link in links)
+    assert len(links) == 2
 
 
 def test_a_film_that_waits_can_be_cancelled(http: httpx.Client, site: DashScopeSite) -> None:
@@ -199,11 +206,50 @@ def test_a_create_that_was_never_answered_is_found_and_not_sent_again(http: http
 
 def test_a_bad_prompt_or_parameter_costs_nothing_and_blames_nobody(http: httpx.Client, site: DashScopeSite) -> None:
     body = {"model": MODELS["t2v"], "chatType": "t2v", "message": "a kite"}
-    assert "2 to 15" in refused(http.post("/api/chat", json={**body, "seconds": 40}), 400, "invalid_value")["error"]
+    asked = {**body, "negative_prompt": "x" * 501}
+    assert "500" in refused(http.post("/api/chat", json=asked), 400, "unsupported_parameter")["error"]
     refused(http.post("/api/chat", json={**body, "message": "something forbidden"}), 400, "content_policy_violation")
     refused(http.post("/api/chat", json={**body, "model": "wan9"}), 404, "model_not_found")
     assert site.creates == []
     assert statuses(http) == ["OK"]
+
+
+# --- what a model takes ---
+
+
+def test_seven_seconds_where_five_and_ten_exist_are_refused_and_these_are_named(
+    http: httpx.Client, site: DashScopeSite
+) -> None:
+    body = {"model": "wan2.5-t2v-preview", "prompt": "a kite", "message": "a kite", "seconds": 7}
+    native = http.post("/api/chat", json={**body, "chatType": "t2v"})
+    assert "must be 5 or 10" in refused(native, 400, "unsupported_value")["error"]
+    task = http.post("/api/tasks", json={name: value for name, value in body.items() if name != "message"})
+    assert "must be 5 or 10" in refused(task, 400, "unsupported_value")["error"]
+    messages = [{"role": "user", "content": "a kite"}]
+    chat = http.post("/v1/chat/completions", json={"model": body["model"], "messages": messages, "seconds": 7})
+    error = chat.json()["error"]
+    assert (chat.status_code, error["param"], "must be 5 or 10" in error["message"]) == (400, "seconds", True)
+    assert site.creates == []
+    made = ask(http, **body, chatType="t2v", on_unsupported="nearest", waitForCompletion=False)
+    [told] = made["adjustments"]
+    assert (told["parameter"], told["asked"], told["used"]) == ("seconds", 7.0, 5)
+    assert [create.body["parameters"]["duration"] for create in site.creates] == [5]
+
+
+def test_a_size_that_is_not_made_is_the_nearest_of_its_shape_and_that_is_told(
+    http: httpx.Client, gateway: Gateway, site: DashScopeSite
+) -> None:
+    drawn = {"model": "qwen-image", "chatType": "t2i", "message": "a cat", "size": "1024x1024"}
+    [told] = ask(http, **drawn)["adjustments"]
+    assert (told["parameter"], told["asked"], told["used"]) == ("size", "1024x1024", "1328x1328")
+    [told] = http.post("/v1/images/generations", json={"prompt": "a cat", **drawn}).json()["adjustments"]
+    assert told["used"] == "1328x1328"
+    film = {"kind": "t2v", "model": "wan2.6-t2v", "prompt": "a kite", "size": "1024x1024"}
+    name = http.post("/api/tasks", json=film).json()["id"]
+    [told] = http.get(f"/api/tasks/{name}").json()["adjustments"]
+    assert (told["parameter"], told["used"]) == ("size", "960x960")
+    eventually(lambda: len(site.creates) == 3, 10)
+    assert [create.body["parameters"]["size"] for create in site.creates] == ["1328*1328", "1328*1328", "960*960"]
 
 
 # --- /v1 ---

@@ -15,8 +15,11 @@ text-to-image, tasks, errors, temporary files and speech as retold in 2026-11. W
 - Times are those of Beijing and do not say so.
 - Its lists of models are documented nowhere: ids are known by table, or taken by the look of them.
 
-Chapters: `models` (what each takes), `films`, `stills`, `sound` (what is sent), `records` (what comes back), `failures`
-(what goes wrong), `site` (calls), `waiting` (for images), `uploads`, `dialect` (text).
+- What is uploaded is one account's and for one model, so that copies are not the gateway's to remember: `uploads`.
+
+Chapters: `models` (what each takes), `cards` (how that is told), `films`, `stills`, `sound` (what will be made, what is
+sent), `records` (what comes back), `failures` (what goes wrong), `site` (calls), `waiting` (for images), `uploads`,
+`dialect` (text).
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar, assert_never
 
 import msgspec
 from pydantic import Field
@@ -42,14 +45,18 @@ from gateway.types import (
     Kind,
     Media,
     MediaReady,
+    MediaRequest,
     ModelCard,
+    MusicRequest,
     Progress,
     SpeechRequest,
+    TextDelta,
     Usage,
     VideoRequest,
 )
 from gateway.upstreams.base import Options, Upstream
-from gateway.upstreams.dashscope import films, models, records, sound, stills, uploads
+from gateway.upstreams.dashscope import films, records, sound, stills, uploads
+from gateway.upstreams.dashscope.cards import KNOWN, card
 from gateway.upstreams.dashscope.dialect import Dialect
 from gateway.upstreams.dashscope.records import Answer
 from gateway.upstreams.dashscope.site import AccountOptions, Site
@@ -101,11 +108,24 @@ class DashScope(Upstream):
         self._dialect = Dialect(name, http)
 
     def cards(self) -> Sequence[ModelCard]:
-        return [card for model in models.LISTED if (card := models.card(model)) is not None]
+        return KNOWN
 
     def adopt(self, model: str, kind: Kind | None) -> ModelCard | None:
-        card = models.card(model)
-        return card if card and (kind is None or kind in card.kinds) else None
+        found = card(model)
+        return found if found and (kind is None or kind in found.kinds) else None
+
+    def effective(self, request: MediaRequest, card: ModelCard) -> MediaRequest:
+        match request:
+            case VideoRequest():
+                return films.fitted(request, card)
+            case ImageRequest():
+                return stills.fitted(request, card)
+            case SpeechRequest():
+                return sound.fitted(request, card)
+            case MusicRequest():
+                raise self._cannot("make music")
+            case never:
+                assert_never(never)
 
     async def probe(self, account: Account) -> None:
         """Asks for the list of tasks."""
@@ -119,7 +139,8 @@ class DashScope(Upstream):
     # --- images ---
 
     async def image(self, request: ImageRequest, account: Account) -> AsyncGenerator[Event]:
-        """What came out, if anything did: of several images some may be missing, and nobody is charged for those."""
+        """What came out, if anything did. Of several images some may be missing, which is told in words, and nobody is
+        charged for those."""
         by_task = self.options.image_tasks
         stills.still(request, by_task=by_task)  # nothing is laid down for what cannot be asked
         shown = await self._shown(request, account)
@@ -131,12 +152,14 @@ class DashScope(Upstream):
             async with aclosing(self._until_over(name, account)) as answers:
                 async for answer in answers:
                     yield Progress(records.percent(answer))
-        made, error = records.stills(answer, account.credential)
-        if not made:
-            raise error or errors.UpstreamGarbled("the upstream's answer holds no image")
-        for media in made:
+        came = records.stills(answer, request.n, account.credential)
+        if not came.made:
+            raise came.error or errors.UpstreamGarbled("the upstream's answer holds no image")
+        if came.missing:
+            yield TextDelta(came.told)
+        for media in came.made:
             yield MediaReady(media)
-        yield Usage(images=len(made))
+        yield Usage(images=len(came.made))
 
     async def _until_over(self, task: str, account: Account) -> AsyncGenerator[Answer]:
         """How an image's task stands. One that nobody waits for any longer is stopped, if it can be."""
@@ -175,7 +198,6 @@ class DashScope(Upstream):
     # --- films ---
 
     async def submit(self, request: VideoRequest, account: Account) -> Job:
-        films.film(request)  # nothing is laid down for what cannot be asked
         shown = await self._shown(request, account)
         answer = await self._site.create(films.film(shown), account, task=True, images=shown.inputs)
         assert answer.output is not None, "a task that was made has a name"

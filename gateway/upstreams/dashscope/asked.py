@@ -1,15 +1,16 @@
-"""What every request has in common on its way out: its address, the caller's parameters, and how a no is said."""
+"""What every request has in common on its way out: its address, the vendor's own parameters, and how a no is said."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import log
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeVar
 
-from gateway.errors import InvalidRequest
-from gateway.types import Kind
-from gateway.upstreams.dashscope.models import OWN, SEED_MAX, Facts, Film, Parameter, facts
+from gateway.errors import InvalidRequest, Unsupported
+from gateway.types import Kind, MediaRequest, ModelCard, Size
+from gateway.upstreams.dashscope.cards import parameters
+from gateway.upstreams.dashscope.models import Facts, facts, is_live, is_text, newest
 
 F = TypeVar("F", bound=Facts)
 
@@ -27,66 +28,36 @@ AT_ONCE = "aigc/multimodal-generation/generation"
 """Where newer images, and speech, are answered at once."""
 
 
-def known(model: str, kind: type[F], verb: str) -> F:
+def known(request: MediaRequest, family: type[F], verb: str) -> F:
     """What the model's family takes. Raises InvalidRequest for one that does other things."""
+    model = request.model
     found = facts(model)
-    if not isinstance(found, kind):
+    if found is None and not is_text(model) and not is_live(model):
+        found = newest(request.kind)
+    if not isinstance(found, family):
         raise InvalidRequest(f"the model {model!r} does not {verb} here", param="model", code="model_cannot")
     return found
+
+
+def usual(card: ModelCard, name: str, otherwise: Any = None) -> Any:
+    """What is made where nobody says: as the card has it, which the operator may have changed."""
+    parameter = card.parameters.get(name)
+    return parameter.default if parameter else otherwise
 
 
 def unable(model: str, does: tuple[Kind, ...], kind: Kind) -> InvalidRequest:
     return InvalidRequest(f"{model} does {', '.join(does)}, not {kind}", param="model", code="model_cannot")
 
 
-def checked(params: Mapping[str, Any], found: Facts) -> dict[str, Any]:
-    """The vendor's own parameters that the caller gave and the model takes. Raises InvalidRequest for a wrong one."""
-    declared: dict[str, Parameter] = {name: OWN[name] for name in found.own}
-    if isinstance(found, Film):
-        declared["resolution"] = Parameter("string", found.lines)
+def spelled(params: Mapping[str, Any], found: Facts) -> dict[str, Any]:
+    """The caller's further parameters, known words as the vendor spells them: `1080p` is `1080P`."""
+    declared = parameters(found)
+    words = {name: {str(one).casefold(): one for one in parameter.allowed} for name, parameter in declared.items()}
     return {
-        name: _right(name, params[name], parameter)
-        for name, parameter in declared.items()
-        if params.get(name) is not None
+        name: words.get(name, {}).get(value.casefold(), value) if isinstance(value, str) else value
+        for name, value in params.items()
+        if value is not None
     }
-
-
-def _right(name: str, value: Any, parameter: Parameter) -> Any:
-    match parameter.type:
-        case "boolean":
-            right, wanted = isinstance(value, bool), "true or false"
-        case "integer":
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            right = whole and (parameter.least or 0) <= value <= (parameter.most or value)
-            wanted = f"a whole number from {parameter.least} to {parameter.most}"
-        case "string":
-            if parameter.allowed and isinstance(value, str):
-                value = next((one for one in parameter.allowed if str(one).lower() == value.lower()), value)
-            right = value in parameter.allowed if parameter.allowed else isinstance(value, str)
-            right = right and (parameter.most is None or len(value) <= parameter.most)
-            wanted = ", ".join(map(str, parameter.allowed)) or f"a string of at most {parameter.most} characters"
-        case "url":
-            right, wanted = _is_url(value), "an http(s) URL"
-        case "urls":
-            right = isinstance(value, list) and 0 < len(value) <= (parameter.most or 1) and all(map(_is_url, value))
-            wanted = f"1 to {parameter.most} http(s) URLs"
-        case never:
-            assert_never(never)
-    if not right:
-        raise impossible(name, wanted)
-    return value
-
-
-def _is_url(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith(("https://", "http://"))
-
-
-def seeded(seed: int | None) -> dict[str, int]:
-    if seed is None:
-        return {}
-    if not 0 <= seed <= SEED_MAX:
-        raise impossible("seed", f"a whole number from 0 to {SEED_MAX}")
-    return {"seed": seed}
 
 
 def nearest(known: Mapping[str, float], value: float) -> str:
@@ -98,5 +69,10 @@ def breadth_of(ratio: str) -> float:
     return int(width) / int(height)
 
 
-def impossible(param: str, right: str) -> InvalidRequest:
-    return InvalidRequest(f"'{param}' must be {right}", param=param)
+def written(size: Size) -> str:
+    """Pixels as the vendor writes them."""
+    return f"{size.width}*{size.height}"
+
+
+def impossible(param: str, right: str, allowed: Iterable[str | float] = ()) -> Unsupported:
+    return Unsupported(f"'{param}' must be {right}", param=param, allowed=tuple(allowed))

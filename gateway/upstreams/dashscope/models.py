@@ -1,68 +1,22 @@
-"""The models: what each takes and makes, by the families that the vendor's ids begin with.
+"""The models: what each takes and makes, by the families that the vendor's ids begin with (wire sheet, 2026-11-20).
 
-`PARAMETERS` declares what a caller may ask of each model, by the names that callers use. Dated ids (`…-2026-06-12`) are
-of the family that they begin with, and of an unknown version of wan the limits of the newest known are taken. Sizes of
-wan 2.5 and older, and all limits of wan 3.0, are as others retell them.
+Dated ids (`…-2026-06-12`) are of the family that they begin with. Of an unknown version of wan the words of the newest
+known one are used, and none of its limits is held against a request. Sizes of wan 2.5 and older, and all that is said
+of wan 3.0, are as others retell them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from gateway.types import Kind, ModelCard
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """What a parameter may be."""
-
-    type: Literal["boolean", "integer", "string", "url", "urls"]
-    allowed: tuple[str | int, ...] = ()
-    """All there is; empty: anything of the type within the range."""
-    least: int | None = None
-    most: int | None = None
-    """The range of an integer; of a string the most characters, of a list the most members."""
-    default: Any = None
-    """What the vendor takes where nothing is sent."""
-
+from gateway.types import Kind
 
 SEED_MAX = 2**31 - 1
 SECONDS = 5
 """How long a film is to be where nobody says: always sent, since it is paid for."""
-
-OWN: Mapping[str, Parameter] = {
-    "negative_prompt": Parameter("string", most=500),
-    "prompt_extend": Parameter("boolean", default=True),
-    "watermark": Parameter("boolean", default=False),
-    "audio": Parameter("boolean", default=True),
-    "shot_type": Parameter("string", ("single", "multi"), default="single"),
-    "audio_url": Parameter("url"),
-    "driving_audio": Parameter("url"),
-    "template": Parameter("string", most=100),
-    "reference_video_urls": Parameter("urls", most=5),
-    "function": Parameter(
-        "string",
-        (
-            "description_edit", "description_edit_with_mask", "stylization_all", "stylization_local",
-            "remove_watermark", "expand", "super_resolution", "colorization", "doodle", "control_cartoon_feature",
-        ),
-        default="description_edit",
-    ),
-    "language_type": Parameter(
-        "string",
-        (
-            "Auto", "Chinese", "English", "German", "Italian", "Portuguese", "Spanish", "Japanese", "Korean", "French",
-            "Russian",
-        ),
-        default="Auto",
-    ),
-    "instructions": Parameter("string", most=1600),
-    "optimize_instructions": Parameter("boolean", default=False),
-}  # fmt: skip
-"""The vendor's own parameters that pass where a model takes them; `callback`s and unknown ones do not."""
 
 # --- films ---
 
@@ -75,8 +29,8 @@ SIZES: Mapping[str, Mapping[str, str]] = {
 }
 """Pixels by resolution and ratio, for models that are told pixels."""
 RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4")
-HEIGHTS = {"480P": 480, "720P": 720, "1080P": 1080}
-"""Resolutions by their shorter side."""
+PIXELS = {"480P": 832.0 * 480, "720P": 1280.0 * 720, "1080P": 1920.0 * 1080}
+"""Resolutions by how many pixels a picture has, whatever its ratio."""
 ALL_LINES, HD = ("480P", "720P", "1080P"), ("720P", "1080P")
 
 
@@ -96,6 +50,15 @@ class Film:
     prompt: int = 1500
     """Characters."""
     references: int = 5
+    usual: str = ""
+    """The resolution where nobody says one; empty: the largest, as the vendor has it."""
+    sure: bool = True
+    """Whether these limits are known to be its own."""
+
+    @property
+    def line(self) -> str | None:
+        """The resolution where nobody says one; None: the vendor's own choice."""
+        return (self.usual or self.lines[-1]) if self.sure else None
 
 
 _PLAIN = ("negative_prompt", "prompt_extend", "watermark")
@@ -112,7 +75,7 @@ FILMS: Mapping[str, Film] = {
     ),
     "wan3.0-video": Film(
         ("t2v", "i2v", "flf2v", "ref2v"), "media", "line and ratio", ALL_LINES, tuple(range(2, 31)),
-        (*_PLAIN, "audio"), 240, 5000,
+        (*_PLAIN, "audio"), 240, 5000, sure=False,
     ),
     "wan2.6-t2v": Film(("t2v",), "urls", "pixels", HD, (5, 10, 15), _SHOTS, 150),
     "wan2.6-i2v": Film(("i2v",), "urls", "line", HD, (5, 10, 15), _SHOTS, 150),
@@ -124,7 +87,9 @@ FILMS: Mapping[str, Film] = {
     "wan2.2-t2v-plus": Film(("t2v",), "urls", "pixels", ("480P", "1080P"), (5,), _PLAIN, 120, 800),
     "wan2.2-i2v-plus": Film(("i2v",), "urls", "line", ("480P", "1080P"), (5,), _PLAIN, 120, 800),
     "wan2.2-i2v-flash": Film(("i2v",), "urls", "line", ("480P", "720P"), (5,), _PLAIN, 45, 800),
-    "wan2.2-kf2v-flash": Film(("flf2v",), "urls", "line", ALL_LINES, (5,), (*_PLAIN, "template"), 60, 800),
+    "wan2.2-kf2v-flash": Film(
+        ("flf2v",), "urls", "line", ALL_LINES, (5,), (*_PLAIN, "template"), 60, 800, usual="720P"
+    ),
     "wanx2.1-t2v-turbo": Film(("t2v",), "urls", "pixels", ("480P", "720P"), (5,), _PLAIN, 90, 800),
     "wanx2.1-t2v-plus": Film(("t2v",), "urls", "pixels", ("720P",), (5,), _PLAIN, 240, 800),
     "wanx2.1-i2v-turbo": Film(("i2v",), "urls", "line", ("480P", "720P"), (5,), (*_PLAIN, "template"), 90, 800),
@@ -177,6 +142,8 @@ class Still:
     references: int = 0
     tasks: bool = False
     """Whether it can be asked by a task as well, where it answers at once."""
+    sure: bool = True
+    """Whether these limits are known to be its own."""
 
 
 _WAN_NEW = Area(1280, 1440, 4, 1328)
@@ -211,17 +178,21 @@ STILLS: Mapping[str, Still] = {
 
 @dataclass(frozen=True, slots=True)
 class Speech:
+    """What a family of voices takes."""
+
     own: tuple[str, ...]
     estimate: float = 5
+    voice: str = "Cherry"
+    """Who speaks where nobody is named; empty: somebody must be."""
 
 
-VOICE = "Cherry"
-"""Who speaks where nobody is named."""
+VOICES = ("Cherry", "Serena", "Ethan", "Chelsie", "Momo", "Vivian", "Moon", "Maia", "Kai", "Nofish", "Bella")
+"""Those that are known; there are more."""
 SPEECHES: Mapping[str, Speech] = {
     "qwen3-tts-flash": Speech(("language_type",)),
     "qwen3-tts-instruct-flash": Speech(("language_type", "instructions", "optimize_instructions")),
-    "qwen3-tts-vd": Speech(("language_type",)),
-    "qwen3-tts-vc": Speech(("language_type",)),
+    "qwen3-tts-vd": Speech(("language_type",), voice=""),
+    "qwen3-tts-vc": Speech(("language_type",), voice=""),
     "qwen-tts": Speech(("language_type",)),
 }
 
@@ -258,57 +229,38 @@ LISTED = (
 
 Facts = Film | Still | Speech
 FAMILIES: Mapping[str, Facts] = {**FILMS, **STILLS, **SPEECHES}
+NEWEST: Mapping[Kind, str] = {
+    "t2v": "wan2.7-t2v", "i2v": "wan2.7-i2v", "flf2v": "wan2.7-i2v", "ref2v": "wan2.7-r2v", "t2i": "wan2.7-image",
+    "i2i": "wan2.7-image", "tts": "qwen3-tts-flash",
+}  # fmt: skip
 _LONGEST_FIRST = sorted(FAMILIES, key=len, reverse=True)
 
 
 def facts(model: str) -> Facts | None:
     """Of the family that the id begins with; None for texts and for strangers."""
-    newest = re.sub(r"^wan\d+\.\d+-", "wan2.7-", model)
-    for name in (model, newest):
-        family = next((one for one in _LONGEST_FIRST if name == one or name.startswith(f"{one}-")), None)
-        if family is not None:
-            return None if "realtime" in name else FAMILIES[family]
-    return None
+    if is_live(model):
+        return None
+    if (known := _family(model)) is not None:
+        return known
+    guessed = _family(re.sub(r"^wan\d+\.\d+-", "wan2.7-", model))
+    return replace(guessed, sure=False) if isinstance(guessed, Film | Still) else guessed
 
 
-def card(model: str) -> ModelCard | None:
-    """What is known of a model; None where the vendor's ids do not look like that."""
-    match facts(model):
-        case Film() as film:
-            ratios = () if film.shape == "line" else RATIOS
-            seconds = tuple(map(float, film.seconds))
-            return ModelCard(model, frozenset(film.kinds), ratios=ratios, seconds=seconds, estimate=film.estimate)
-        case Still() as still:
-            ratios = RATIOS if isinstance(still.sizing, Fixed) else ()
-            return ModelCard(model, frozenset(still.kinds), ratios=ratios, max_n=still.most, estimate=still.estimate)
-        case Speech() as speech:
-            return ModelCard(model, frozenset({"tts"}), estimate=speech.estimate)
-        case None if _TEXT.fullmatch(model):
-            return ModelCard(model, frozenset({"t2t"}), vision="-vl" in model, reasoning=thinks(model))
-        case None:
-            return None
+def newest(kind: Kind) -> Facts:
+    """What stands for a model that only the operator knows: others' models are asked for as the newest are here."""
+    found = FAMILIES[NEWEST[kind]]
+    return replace(found, voice="") if isinstance(found, Speech) else replace(found, sure=False)
 
 
-def declared(found: Facts) -> dict[str, Parameter]:
-    """What a caller may ask of a family, by the names that callers use."""
-    own = {name: OWN[name] for name in found.own}
-    seed = {"seed": Parameter("integer", least=0, most=SEED_MAX)}
-    match found:
-        case Film():
-            words = {"prompt": Parameter("string", most=found.prompt)}
-            seconds = {"seconds": Parameter("integer", found.seconds, default=SECONDS)}
-            lines = {"resolution": Parameter("string", found.lines)}
-            ratios = {} if found.shape == "line" else {"ratio": Parameter("string", RATIOS)}
-            return words | seconds | lines | ratios | seed | own
-        case Still():
-            fixed = found.sizing.sizes if isinstance(found.sizing, Fixed) else ()
-            sizes = {"size": Parameter("string", fixed)} if found.sizing else {}
-            return {"n": Parameter("integer", least=1, most=found.most, default=1)} | sizes | seed | own
-        case Speech():
-            return {"voice": Parameter("string", default=VOICE)} | own
+def _family(model: str) -> Facts | None:
+    found = next((one for one in _LONGEST_FIRST if model == one or model.startswith(f"{one}-")), None)
+    return FAMILIES[found] if found else None
 
 
-PARAMETERS: Mapping[str, Mapping[str, Parameter]] = {
-    model: declared(found) for model in LISTED if (found := facts(model)) is not None
-}
-"""What a caller may ask of each model on offer, texts aside: those take whatever the dialect has."""
+def is_live(model: str) -> bool:
+    """Whether it is talked to by a socket, and not here."""
+    return "realtime" in model
+
+
+def is_text(model: str) -> bool:
+    return _TEXT.fullmatch(model) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 from gateway.errors import GatewayError
 from gateway.types import JobUpdate, Media, Usage, VideoRequest
 from gateway.upstreams.dashscope import failures
-from gateway.upstreams.dashscope.models import SECONDS
+from gateway.upstreams.dashscope.films import lengths
 
 ZONE = timezone(timedelta(hours=8))
 """Of every time that the vendor tells or is told, on a clock of 24 hours and without its zone."""
@@ -66,7 +67,7 @@ class Output(msgspec.Struct):
     def parts(self) -> list[Part]:
         """The images, however they are told."""
         if isinstance(self.results, list) and self.results:
-            return self.results
+            return list(self.results)
         contents = [choice.message.content for choice in self.choices or () if choice.message]
         pieces = [piece for content in contents if isinstance(content, list) for piece in content]
         return [Part(url=piece["image"]) for piece in pieces if isinstance(piece.get("image"), str)]
@@ -126,16 +127,40 @@ def update(answer: Answer, secret: str) -> JobUpdate:
             return JobUpdate("running", native=native)
 
 
-def stills(answer: Answer, secret: str) -> tuple[list[Media], GatewayError | None]:
-    """The images that came out, and why the first of those that did not is missing."""
+@dataclass(frozen=True, slots=True)
+class Stills:
+    """What came of an image's request."""
+
+    made: tuple[Media, ...]
+    missing: tuple[int, ...]
+    """The places of those that came to nothing, from 1 on."""
+    error: GatewayError | None
+    """Why the first of them did, where that is told."""
+
+    @property
+    def told(self) -> str:
+        """The loss in words; empty where there is none."""
+        if not self.missing:
+            return ""
+        which = ", ".join(map(str, self.missing))
+        why = f": {self.error.message}" if self.error else ""
+        return f"Of {len(self.made) + len(self.missing)} images came to nothing {which}{why}\n"
+
+
+def stills(answer: Answer, asked: int, secret: str) -> Stills:
+    """The images that came out, and which of those that were `asked` for did not.
+
+    A task tells why each is missing; an answer at once just has fewer.
+    """
     output = answer.output or Output()
     parts = output.parts
-    made = [Media("image", url=part.url) for part in parts if part.url]
-    missing = next((part for part in parts if not part.url), None)
-    if missing is None and (made or output.task_status not in ("FAILED", "CANCELED")):
-        return made, None
-    blame = missing or output
-    return made, failures.of_task(blame.code, blame.message, secret)
+    parts += [Part() for _ in range(asked - len(parts))]
+    made = tuple(Media("image", url=part.url) for part in parts if part.url)
+    missing = tuple(place for place, part in enumerate(parts, 1) if not part.url)
+    blame = next((part for part in parts if part.code), output)
+    told = blame.code or output.task_status in ("FAILED", "CANCELED")
+    error = failures.of_task(blame.code, blame.message, secret) if missing and told else None
+    return Stills(made, missing, error)
 
 
 def percent(answer: Answer) -> float:
@@ -149,8 +174,8 @@ def is_of(request: VideoRequest, answer: Answer, first: float, last: float) -> b
     output = answer.output
     if output is None or output.orig_prompt != request.prompt or output.submitted is None:
         return False
-    wanted = float(SECONDS if request.seconds is None else request.seconds)
-    return first <= output.submitted <= last and seconds(answer.usage) in (0.0, wanted)
+    made, able = seconds(answer.usage), lengths(request)
+    return first <= output.submitted <= last and (not made or not able or made in able)
 
 
 def counted(usage: dict[str, Any] | None) -> Usage:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any
 
-from gateway.errors import InvalidRequest, ResultUnavailable
-from gateway.types import SpeechRequest
-from gateway.upstreams.dashscope.asked import AT_ONCE, Asked, checked, impossible, known
-from gateway.upstreams.dashscope.models import VOICE, Speech
+import msgspec
+
+from gateway.errors import ResultUnavailable
+from gateway.types import ModelCard, SpeechRequest
+from gateway.upstreams.dashscope.asked import AT_ONCE, Asked, impossible, known, spelled, usual
+from gateway.upstreams.dashscope.models import Speech
 
 WAV = "audio/wav"
 
@@ -34,17 +35,19 @@ FORMATS = {
 }
 
 
+def fitted(request: SpeechRequest, card: ModelCard) -> SpeechRequest:
+    """With the voice that will speak. Raises InvalidRequest where one must be named."""
+    found = known(request, Speech, "speak")
+    voice = request.voice or usual(card, "voice", found.voice)
+    if not voice:
+        raise impossible("voice", f"one of your own with {request.model}")
+    return msgspec.structs.replace(request, voice=voice, params=spelled(request.params, found))
+
+
 def speech(request: SpeechRequest) -> Asked:
-    """Raises InvalidRequest naming the parameter that the model cannot do."""
-    found = known(request.model, Speech, "speak")
-    if request.speed != 1.0:
-        raise impossible("speed", "1: the vendor's voices have one speed")
-    if request.params.get("instructions") and "instructions" not in found.own:
-        raise InvalidRequest(f"{request.model} takes no 'instructions'", param="instructions")
-    if request.format != "wav" and request.format not in FORMATS:
-        raise impossible("format", f"wav or one of {', '.join(FORMATS)}")
-    own = checked(request.params, found)
-    said: dict[str, Any] = {"text": request.text, "voice": request.voice or VOICE, **own}
+    """A fitted request as it is sent."""
+    known(request, Speech, "speak")
+    said = {"text": request.text, "voice": request.voice, **request.params}
     return Asked(AT_ONCE, {"model": request.model, "input": said})
 
 

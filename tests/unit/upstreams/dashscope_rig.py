@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
 
 import msgspec
 
+from gateway.catalog.fitting import fit
 from gateway.http import Outbound, Timeouts
 from gateway.types import (
     Account,
+    Adjustment,
     ChatRequest,
     Event,
     ImageRequest,
@@ -21,6 +23,8 @@ from gateway.types import (
     Kind,
     Media,
     MediaReady,
+    ModelCard,
+    OnUnsupported,
     SpeechRequest,
     VideoRequest,
 )
@@ -33,6 +37,9 @@ OTHER = "sk-dashscope-emulator-0002"
 T2V, I2V, R2V = "wan2.7-t2v", "wan2.7-i2v", "wan2.7-r2v"
 PICTURE = image()
 HTML = b"<!DOCTYPE html><html><title>Just a moment...</title></html>"
+
+
+R = TypeVar("R", VideoRequest, ImageRequest, SpeechRequest)
 
 
 class Clock:
@@ -49,13 +56,27 @@ class House:
     clock: Clock
     upstream: DashScope
     account: Account
+    adjusted: list[Adjustment] = field(default_factory=list)
 
     def with_options(self, **options: Any) -> House:
         made = DashScope("dashscope", DashScopeOptions(**options), self.upstream.http)
         return replace(self, upstream=made)
 
+    def fitted(self, request: R, policy: OnUnsupported = "reject") -> R:
+        """The request as the relay hands it over; what is told of it is in `adjusted`."""
+        card = self.upstream.adopt(request.model, None) or ModelCard(request.model, frozenset({request.kind}))
+        found = fit(request, card, self.upstream, policy)
+        self.adjusted[:] = found.adjustments
+        assert fit(found.request, card, self.upstream, "reject") == type(found)(found.request), "it stays as it is"
+        return cast(R, found.request)
+
+    @property
+    def told(self) -> dict[str, tuple[Any, Any]]:
+        """What was asked for last and not made so: as it was asked, and as it is made."""
+        return {one.parameter: (one.asked, one.used) for one in self.adjusted}
+
     async def submit(self, model: str = T2V, prompt: str = "a kite", **fields: Any) -> Job:
-        return await self.upstream.submit(VideoRequest(model, prompt, **fields), self.account)
+        return await self.upstream.submit(self.fitted(VideoRequest(model, prompt, **fields)), self.account)
 
     async def poll(self, job: Job) -> JobUpdate:
         return await self.upstream.poll(job, self.account)
@@ -66,12 +87,12 @@ class House:
     async def paint(self, model: str = "wan2.6-t2i", prompt: str = "a cat", **fields: Any) -> list[Event]:
         if fields.get("inputs"):
             fields.setdefault("kind", "i2i")
-        asked = ImageRequest(model, prompt, **fields)
+        asked = self.fitted(ImageRequest(model, prompt, **fields))
         return [event async for event in self.upstream.image(asked, self.account)]
 
     async def speak(self, model: str = "qwen3-tts-flash", text: str = "Hello there", **fields: Any) -> list[Event]:
         fields.setdefault("format", "wav")
-        asked = SpeechRequest(model, text, **fields)
+        asked = self.fitted(SpeechRequest(model, text, **fields))
         return [event async for event in self.upstream.speech(asked, self.account)]
 
     async def say(self, prompt: str = "Tell me of kites", stream: bool = True, **body: Any) -> list[Event]:

@@ -1,4 +1,4 @@
-"""What goes wrong, code by code; what a probe tells; and what the cards say."""
+"""What goes wrong, code by code; and what a probe tells."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from gateway import errors
-from gateway.http import Outbound
-from gateway.upstreams.dashscope import DashScope, DashScopeOptions, failures, models
-from gateway.upstreams.dashscope.asked import checked
+from gateway.upstreams.dashscope import DashScope, DashScopeOptions, failures
 from tests.emulators.dashscope import KEY, SAYS, Plan, Raw, Refusal
 from tests.unit.upstreams.dashscope_rig import House, living, no_secret_in, pictures
 
@@ -220,109 +218,6 @@ async def test_a_probe_says_what_is_wrong(house: House, fault: Any, kind: type[e
     with pytest.raises(errors.GatewayError) as caught:
         await house.upstream.probe(house.account)
     assert type(caught.value) is kind
-
-
-# --- cards ---
-
-
-def upstream() -> DashScope:
-    return DashScope("dashscope", DashScopeOptions(), Outbound())
-
-
-def test_every_family_is_on_offer_but_those_that_are_hearsay() -> None:
-    offered = {id(models.facts(name)) for name in models.LISTED}
-    assert {name for name, facts in models.FAMILIES.items() if id(facts) not in offered} == {
-        "wan3.0-video",
-        "qwen3-tts-vd",
-        "qwen3-tts-vc",
-    }
-    assert len(upstream().cards()) == len(set(models.LISTED)) == len(models.LISTED)
-
-
-@pytest.mark.parametrize(
-    ("kind", "model"),
-    [
-        ("t2t", "qwen-plus"),
-        ("t2i", "wan2.6-t2i"),
-        ("i2i", "wan2.7-image"),
-        ("t2v", "wan2.7-t2v"),
-        ("i2v", "wan2.7-i2v"),
-        ("flf2v", "wan2.7-i2v"),
-        ("ref2v", "wan2.7-r2v"),
-        ("tts", "qwen3-tts-flash"),
-    ],
-)
-def test_each_kind_has_a_usual_model(kind: Any, model: str) -> None:
-    assert next(card.id for card in upstream().cards() if kind in card.kinds) == model
-
-
-@pytest.mark.parametrize(
-    ("model", "kinds"),
-    [
-        ("wan2.7-t2v-2026-06-12", {"t2v"}),
-        ("wan2.7-i2v-2026-04-25", {"i2v", "flf2v"}),
-        ("wan2.6-i2v-flash", {"i2v"}),
-        ("wan3.0-video", {"t2v", "i2v", "flf2v", "ref2v"}),
-        ("wan2.9-t2v", {"t2v"}),
-        ("wan2.9-image-pro", {"t2i", "i2i"}),
-        ("qwen-image-2.0-pro", {"t2i", "i2i"}),
-        ("qwen-image-edit-plus-2025-10-30", {"i2i"}),
-        ("qwen-image-2025-08-04", {"t2i"}),
-        ("qwen3-tts-flash-2025-11-27", {"tts"}),
-        ("qwen-tts-latest", {"tts"}),
-        ("qwen3-max-2026-01-23", {"t2t"}),
-        ("qwq-32b", {"t2t"}),
-        ("qwen2.5-72b-instruct", {"t2t"}),
-        ("wan2.7-videoedit", None),
-        ("qwen3-tts-flash-realtime", None),
-        ("qwen3-asr-flash", None),
-        ("qwen-omni-turbo-realtime", None),
-        ("qwen3-embedding-8b", None),
-        ("text-embedding-v4", None),
-        ("wander", None),
-        ("gpt-6", None),
-        ("someone/qwen-plus", None),
-    ],
-)
-def test_a_model_is_known_by_the_look_of_its_name(model: str, kinds: Any) -> None:
-    card = upstream().adopt(model, None)
-    assert (card and set(card.kinds)) == kinds
-    if card:
-        assert all(upstream().adopt(model, kind) == card for kind in card.kinds)
-        assert upstream().adopt(model, "t2m") is None
-
-
-def test_cards_tell_what_the_models_can() -> None:
-    cards = {card.id: card for card in upstream().cards()}
-    assert cards["wan2.6-t2v"].seconds == (5.0, 10.0, 15.0)
-    assert cards["wan2.7-t2v"].seconds[::13] == (2.0, 15.0)
-    assert cards["wan2.7-t2v"].ratios == models.RATIOS
-    assert cards["wan2.7-i2v"].ratios == ()
-    assert [cards[name].max_n for name in ("qwen-image", "wan2.6-t2i", "qwen-image-2.0", "wan2.7-t2v")] == [1, 4, 6, 1]
-    assert all(card.estimate for card in cards.values() if "t2t" not in card.kinds)
-    assert cards["qwq-plus"].reasoning
-    assert cards["qwen3-vl-plus"].vision
-    assert not cards["qwen-plus"].vision
-
-
-def test_what_may_be_asked_is_declared() -> None:
-    declared = models.PARAMETERS
-    assert set(declared) == {name for name in models.LISTED if models.facts(name)}
-    assert declared["wan2.6-t2v"]["seconds"].allowed == (5, 10, 15)
-    assert declared["wan2.6-t2v"]["resolution"].allowed == ("720P", "1080P")
-    assert declared["wan2.7-i2v"]["prompt"].most == 5000
-    assert "ratio" not in declared["wan2.7-i2v"]
-    assert declared["qwen-image"]["size"].allowed[0] == "1664*928"
-    assert "size" not in declared["qwen-image-edit"]
-    assert "negative_prompt" not in declared["wan2.7-image"]
-    assert (declared["wan2.6-t2i"]["n"].least, declared["wan2.6-t2i"]["n"].most) == (1, 4)
-    assert declared["qwen3-tts-flash"]["voice"].default == "Cherry"
-
-
-def test_a_null_is_no_parameter() -> None:
-    facts = models.facts("wan2.6-t2v")
-    assert facts is not None
-    assert checked({"watermark": None, "audio": False}, facts) == {"audio": False}
 
 
 def test_options_are_checked() -> None:

@@ -16,9 +16,9 @@ from PIL import Image
 
 from gateway import errors
 from gateway.http import Timeouts
-from gateway.types import ImageRequest, Input, Progress, Size, Usage
+from gateway.types import ImageRequest, Input, Progress, Size, TextDelta, Usage
 from gateway.upstreams.dashscope import models, uploads, waiting
-from tests.emulators.dashscope import Cut, Plan, Raw, Refusal, Slow
+from tests.emulators.dashscope import KEY, Cut, Plan, Raw, Refusal, Slow
 from tests.unit.upstreams.dashscope_rig import (
     HTML,
     I2V,
@@ -118,7 +118,7 @@ async def test_an_edit_says_what_is_done(house: House) -> None:
         ("wan2.7-image-pro", Size("1:1", 4096, 4096), "4096*4096"),
         ("qwen-image", Size("1:1", 1024, 1024), "1328*1328"),
         ("qwen-image", Size("16:9"), "1664*928"),
-        ("qwen-image", Size("2:3", 1024, 1536), "1104*1472"),
+        ("qwen-image", Size("3:4", 768, 1024), "1104*1472"),
         ("qwen-image-2.0", Size("1:1", 640, 640), "640*640"),
         ("qwen-image-2.0", Size("1:1", 128, 128), "512*512"),
         (OLD, Size("16:9", 1920, 1080), "1440*816"),
@@ -135,6 +135,9 @@ async def test_no_size_is_the_vendor_s_own_choice(house: House) -> None:
     assert "size" not in house.sent["parameters"]
     await house.paint("qwen-image-edit", inputs=pictures("image"), size=Size("1:1", 512, 512))
     assert "size" not in house.sent["parameters"], "an edit has the size of its image"
+    assert house.told == {"size": ("512x512", None)}
+    await house.paint("qwen-image")
+    assert house.sent["parameters"] == {"n": 1, "size": "1664*928"}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +152,8 @@ async def test_whatever_a_card_promises_is_taken(house: House, model: str) -> No
         assert len(media(await house.paint(model, kind=kind, inputs=images, n=facts.most))) == facts.most
         for _ in range(30):
             width, height = chance.randint(64, 8192), chance.randint(64, 8192)
+            if isinstance(facts.sizing, models.Fixed):
+                width, height = map(int, chance.choice(facts.sizing.sizes).split("*"))
             if max(width, height) <= 2.8 * min(width, height):
                 await house.paint(model, kind=kind, inputs=images[:1], size=Size(f"{width}:{height}", width, height))
                 await house.paint(model, kind=kind, inputs=images[:1], size=Size(f"{width}:{height}"))
@@ -162,15 +167,28 @@ async def test_whatever_a_card_promises_is_taken(house: House, model: str) -> No
         ("qwen-image", {"n": 2}, "n", "1 to 1"),
         ("wan2.6-t2i", {"size": Size("5:1")}, "size", "1:4 and 4:1"),
         (OLD, {"size": Size("3:1", 900, 300)}, "size", "2.8125"),
-        ("wan2.6-t2i", {"seed": 2**31}, "seed", "2147483647"),
+        ("wan2.6-t2i", {"seed": 2**31}, "seed", "whole number from 0"),
         ("wan2.6-t2i", {"params": {"prompt_extend": "yes"}}, "prompt_extend", "true"),
         ("wan2.6-t2i", {"inputs": pictures("image")}, "model", "t2i"),
         ("wan2.6-image", {}, "model", "i2i"),
         ("wan2.7-t2v", {}, "model", "images"),
-        ("qwen-image-edit", {"inputs": pictures(*["image"] * 4)}, "files", "1 to 3"),
+        ("qwen-image-edit", {"inputs": pictures(*["image"] * 4)}, "images", "1 to 3"),
         ("qwen-image-edit", {"inputs": pictures("image", "mask")}, "mask", "without a mask"),
-        ("wanx2.1-imageedit", {"inputs": pictures("image", "image")}, "files", "1 to 1"),
-        ("wanx2.1-imageedit", {"inputs": pictures("image", "mask", "mask")}, "mask", "mask"),
+        ("wanx2.1-imageedit", {"inputs": pictures("image", "image")}, "images", "1 image with"),
+        ("wanx2.1-imageedit", {"inputs": pictures("mask", "mask")}, "mask", "mask"),
+        ("wanx2.1-imageedit", {"inputs": pictures("image", "mask", "mask")}, "images", "1 to 2"),
+        (
+            "wanx2.1-imageedit",
+            {"inputs": pictures("image"), "params": {"function": "description_edit_with_mask"}},
+            "function",
+            "where there is a mask",
+        ),
+        (
+            "wanx2.1-imageedit",
+            {"inputs": pictures("image", "mask"), "params": {"function": "expand"}},
+            "function",
+            "where there is a mask",
+        ),
         ("wanx2.1-imageedit", {"inputs": pictures("image"), "params": {"function": "erase"}}, "function", "expand"),
     ],
 )
@@ -207,6 +225,21 @@ async def test_of_several_some_may_be_missing(house: House) -> None:
     house.site.plan = Plan(missing={0: REFUSED, 2: REFUSED})
     *events, usage = await house.paint(OLD, n=4)
     assert (len(media(events)), usage) == (2, Usage(images=2))
+    assert [event.text for event in events if isinstance(event, TextDelta)] == [
+        "Of 4 images came to nothing 1, 3: Output data may contain inappropriate content.\n"
+    ]
+    *events, usage = await house.paint("wan2.6-t2i", n=4)
+    assert (len(media(events)), usage) == (2, Usage(images=2))
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["Of 4 images came to nothing 3, 4\n"], (
+        "at once nothing is told of them"
+    )
+
+
+async def test_why_an_image_is_missing_holds_no_secret(house: House) -> None:
+    house.site.plan = Plan(missing={0: ("DataInspectionFailed", f"The key {KEY} made bad output.")})
+    events = await house.paint(OLD, n=2)
+    [told] = [event.text for event in events if isinstance(event, TextDelta)]
+    assert KEY not in told
 
 
 @pytest.mark.parametrize(
