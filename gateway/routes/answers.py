@@ -14,7 +14,7 @@ from gateway.errors import GatewayError
 from gateway.live import EventStream
 from gateway.relay import Relayed, Work
 from gateway.routes import attempts
-from gateway.routes.house import house_of, link, note, principal_of, request_id_of
+from gateway.routes.house import house_of, language_of, link, note, principal_of, request_id_of
 from gateway.tasks.task import Task
 from gateway.types import NO_WISHES, AnyRequest, Candidate, Event, Kind, Media, MediaReady, Wishes
 from gateway.wire import errors as wire_errors
@@ -116,7 +116,8 @@ def begun(request: Request, relayed: Relayed | None) -> None:
 
 def openai_error(request: Request, error: GatewayError) -> bytes:
     """An error inside of a stream, as who asked is told it."""
-    return wire_errors.openai(error, attempts=attempts.attempts_for(request.scope["state"], error))
+    tried = attempts.attempts_for(request.scope["state"], error)
+    return wire_errors.openai(error, attempts=tried, language=language_of(request))
 
 
 async def linked(request: Request, relayed: Relayed, events: AsyncIterator[Event]) -> AsyncGenerator[Event]:

@@ -32,6 +32,7 @@ from gateway.routes.house import Answer, House
 from gateway.routes.visits import Visits
 from gateway.types import Principal
 from gateway.wire import errors as wire_errors
+from gateway.wire.language import preferred
 
 PUBLIC = frozenset({"/", "/healthz", "/readyz"})
 SIGNED = ("/files/", "/uploads/")
@@ -180,14 +181,15 @@ class Front:
 
 
 def refusal(scope: Scope, error: GatewayError) -> Answer:
-    """An error as the caller is told it: in the dialect of the path, the upstream's own words for admins only."""
+    """An error as the caller is told it: in its language and the dialect of the path, an upstream's own words for
+    admins only."""
     state = scope["state"]
-    tried = attempts.attempts_for(state, error)
+    tried, language = attempts.attempts_for(state, error), preferred(scope["headers"])
     if _speaks_openai(scope["path"]):
-        body = wire_errors.openai(error, attempts=tried)
+        body = wire_errors.openai(error, attempts=tried, language=language)
     else:
-        body = wire_errors.native(error, admin=attempts.is_admin(state), attempts=tried)
-    headers = wire_errors.headers(error)
+        body = wire_errors.native(error, admin=attempts.is_admin(state), attempts=tried, language=language)
+    headers = wire_errors.headers(error, language)
     if error.upstream:
         headers.append((b"x-gateway-upstream", error.upstream.encode()))
     if isinstance(error, MethodNotAllowed):

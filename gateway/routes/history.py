@@ -16,6 +16,7 @@ from gateway.errors import InvalidRequest
 from gateway.routes import asset_asks as asks
 from gateway.routes import asset_resource as shown
 from gateway.routes.house import Answer, house_of, link, principal_of
+from gateway.routes.task_resource import failure
 from gateway.tasks.history import Entry, Place, Wanted, page
 from gateway.tasks.task import Task
 from gateway.tasks.tasks import STATES_OF
@@ -50,7 +51,7 @@ async def index(request: Request) -> Answer:
 
 
 def _shown(request: Request, entry: Entry) -> dict[str, Any]:
-    told = _of_task(entry.task) if entry.task is not None else _of_asset(entry.assets[0])
+    told = _of_task(entry.task, request) if entry.task is not None else _of_asset(entry.assets[0])
     to = partial(link, request)
     preview = next(filter(None, (asset.thumbnail for asset in entry.assets)), None)
     return {
@@ -63,7 +64,7 @@ def _shown(request: Request, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _of_task(task: Task) -> dict[str, Any]:
+def _of_task(task: Task, request: Request) -> dict[str, Any]:
     size = getattr(task.request, "size", None)
     return {
         "kind": task.kind,
@@ -73,8 +74,7 @@ def _of_task(task: Task) -> dict[str, Any]:
         "status": "queued" if task.state in STATES_OF["queued"] else task.state,
         "progress": round(task.progress),
         "task_id": task.id,
-        "error": (task.error or {}).get("message"),
-        "code": (task.error or {}).get("code"),
+        **failure(task, request),
         "cost": task.cost,
         "currency": task.currency,
         "finished_at": shown.whole(task.finished_at),

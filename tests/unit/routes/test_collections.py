@@ -7,6 +7,8 @@ import pytest
 
 from tests.unit.routes.library_rig import COLLECTIONS, Caller, Rig, opened
 
+ADVICE = "GET /api/content-assets/ lists those that you have."
+
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
@@ -99,7 +101,12 @@ def test_it_is_filled_emptied_and_put_in_order(me: Caller) -> None:
     answer = me.ask("DELETE", f"{path}/assets/{c}")
     assert (answer.status_code, answer.json()) == (
         404,
-        {"error": f"the collection holds no asset '{c}'", "code": "asset_not_found", "param": "asset_id"},
+        {
+            "error": f"the collection holds no asset '{c}'. {ADVICE}",
+            "code": "asset_not_found",
+            "param": "asset_id",
+            "advice": ADVICE,
+        },
     )
 
 
@@ -168,7 +175,8 @@ def test_what_is_wrong_is_named_and_changes_nothing(
 def test_an_asset_in_the_list_that_is_not_there_is_named(me: Caller) -> None:
     answer = me.post(COLLECTIONS, {"name": "Sea", "asset_ids": ["asset_b", "asset_a"]})
     assert answer.json() == {
-        "error": "no asset 'asset_a', 'asset_b'",
+        "error": f"no asset 'asset_a', 'asset_b'. {ADVICE}",
         "code": "asset_not_found",
         "param": "asset_ids",
+        "advice": ADVICE,
     }
