@@ -209,7 +209,7 @@ def test_with_every_account_resting_a_task_tells_its_place(tmp_path: Path) -> No
     [
         ({"kind": "t2v"}, "prompt", "missing_required_parameter"),
         ({"kind": "t2x", "prompt": "x"}, "kind", "unknown_chat_type"),
-        ({"kind": "t2v", "prompt": "x", "n": 2}, "n", "invalid_value"),
+        ({"kind": "t2v", "prompt": "x", "n": 2}, "n", "unsupported_value"),
         ({"kind": "t2v", "prompt": "x", "input": {"prompt": "y"}}, "prompt", "invalid_value"),
         ({"kind": "t2v", "prompt": "x", "last_frame": "https://a.example/x.png"}, "first_frame", "invalid_value"),
         ({"prompt": "x", "images": ["https://a.example/x.png"], "reference_images": ["https://a.example/y.png"]},
