@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import aiohttp
@@ -21,9 +20,8 @@ import msgspec
 from pydantic import Field, field_validator
 from yarl import URL
 
-from gateway.errors import GatewayError, StreamInterrupted, UpstreamFailed, UpstreamTimeout
+from gateway.errors import GatewayError
 from gateway.http import Answer, Outbound, Reply
-from gateway.sse import FrameBuffer
 from gateway.types import (
     Account,
     Balance,
@@ -31,44 +29,23 @@ from gateway.types import (
     EmbeddingRequest,
     Embeddings,
     Event,
-    Finish,
     ImageRequest,
     Kind,
     Media,
     MediaReady,
     ModelCard,
-    Paced,
     SpeechRequest,
     Transcription,
     TranscriptionRequest,
     Usage,
-    Whole,
 )
 from gateway.upstreams.base import OPERATION_OF, Options, Upstream
-from gateway.wire import openai_balance, openai_chat, openai_media, openai_models
+from gateway.wire import openai_balance, openai_media, openai_models, openai_passing
 from gateway.wire.openai_errors import refusal
-from gateway.wire.openai_frames import PassingFrames, Seen, check_utf8, from_completion, see
-from gateway.wire.retry import paced
+from gateway.wire.openai_passing import GATEWAY_FIELDS
 
 T = TypeVar("T")
 
-GATEWAY_FIELDS = frozenset(
-    {
-        "chatType",
-        "chatId",
-        "parentId",
-        "waitForCompletion",
-        "message",
-        "fallback",
-        "webhook",
-        "webhook_url",
-        "webhook_events",
-        "on_unsupported",
-        "max_cost",
-        "continue_from",
-    }
-)
-"""Members of a body that the gateway itself reads; every other one goes to the upstream as it came."""
 DEFAULT_VOICE = "alloy"
 
 _AUDIO = {"opus": "audio/ogg", "wav": "audio/wav", "aac": "audio/aac", "flac": "audio/flac", "pcm": "audio/pcm"}
@@ -131,79 +108,19 @@ class OpenAICompatible(Upstream):
     # --- chat ---
 
     def chat(self, request: ChatRequest, account: Account) -> AsyncGenerator[Event]:
-        return self._stream(request, account) if request.stream else self._whole(request, account)
+        async def opened() -> Answer:
+            way = self._way(account)
+            content = openai_passing.body(request, stream_usage=self.options.stream_usage)
+            return await self.http.open("POST", way.chat, headers=way.json, content=content, proxy=account.proxy)
 
-    async def _whole(self, request: ChatRequest, account: Account) -> AsyncGenerator[Event]:
-        way = self._way(account)
-        reply = await self._call("POST", way.chat, account, way.json, self._chat_body(request))
-        seen = self._completed(reply, account)
-        yield Whole(reply.body)
-        for pause in _paced(reply):
-            yield pause
-        if (usage := seen.measured()) is not None:
-            yield usage
-        yield next(iter(seen.finishes()), Finish())
+        async def answered() -> Reply:
+            way = self._way(account)
+            return await self._call("POST", way.chat, account, way.json, openai_passing.body(request))
 
-    async def _stream(self, request: ChatRequest, account: Account) -> AsyncGenerator[Event]:
-        way, content = self._way(account), self._chat_body(request)
-        answer = await self.http.open("POST", way.chat, headers=way.json, content=content, proxy=account.proxy)
-        frames = PassingFrames(
-            lambda event: self._error(account, 200, {}, event),
-            drop_usage=not request.include_usage,
-            pause=paced(answer.headers, time.time()),
-        )
-        try:
-            with _cuts_judged(frames):
-                if answer.status != 200 or answer.content_type in ("application/json", "text/html"):
-                    for event in frames.feed(await self._as_frames(answer, account)):
-                        yield event
-                    return
-                buffer = FrameBuffer()
-                async with aclosing(answer.chunks()) as chunks:
-                    async for chunk in chunks:
-                        if whole := buffer.feed(chunk):
-                            for event in frames.feed(whole):
-                                yield event
-                            if frames.ended:
-                                break
-                for event in frames.end(buffer.rest()):
-                    yield event
-            if frames.failure is not None:
-                raise frames.failure
-            await answer.drain()
-        finally:
-            answer.close()
-
-    async def _as_frames(self, answer: Answer, account: Account) -> bytes:
-        """A completion that came whole though a stream was asked for."""
-        reply = Reply(answer.status, answer.headers, await answer.read())
-        if reply.status != 200:
-            raise self._refused(reply, account)
-        self._completed(reply, account)
-        return b"".join(from_completion(reply.body))
-
-    def _completed(self, reply: Reply, account: Account) -> Seen:
-        """What a whole completion tells, once it is sure to be one."""
-        if reply.content_type == "text/html":
-            raise self._refused(reply, account)
-        check_utf8(reply.body)
-        seen = see(reply.body)
-        if seen.error is not None or not seen.choices:
-            raise self._refused(reply, account)
-        return seen
-
-    def _chat_body(self, request: ChatRequest) -> bytes:
-        body: dict[str, Any] = {name: raw for name, raw in request.body.items() if name not in GATEWAY_FIELDS}
-        body["model"] = request.model
-        if not request.stream:
-            body.pop("stream", None)
-            body.pop("stream_options", None)
-            return msgspec.json.encode(body)
-        body["stream"] = True
-        if self.options.stream_usage and not request.include_usage:
-            asked = openai_chat.read(request, "stream_options", dict[str, Any])
-            body["stream_options"] = {**(asked or {}), "include_usage": True}
-        return msgspec.json.encode(body)
+        refused = partial(self._error, account)
+        if request.stream:
+            return openai_passing.streamed(opened, refused, drop_usage=not request.include_usage)
+        return openai_passing.whole(answered, refused)
 
     # --- images, speech, vectors, transcripts ---
 
@@ -223,7 +140,7 @@ class OpenAICompatible(Upstream):
         asked = request.params.get("output_format")
         for media in [openai_media.media(image, made, asked) for image in made.data]:
             yield MediaReady(media)
-        for pause in _paced(reply):
+        for pause in openai_passing.pauses(reply):
             yield pause
         yield replace(openai_media.usage_of(made.usage), images=len(made.data))
 
@@ -243,7 +160,7 @@ class OpenAICompatible(Upstream):
             raise self._refused(reply, account)
         mime = kind if kind.startswith("audio/") else _AUDIO.get(request.format, "audio/mpeg")
         yield MediaReady(Media("audio", mime=mime, data=reply.body))
-        for pause in _paced(reply):
+        for pause in openai_passing.pauses(reply):
             yield pause
         yield Usage(characters=len(request.text))
 
@@ -346,26 +263,6 @@ def _made_way(account: Account, extra: Mapping[str, str]) -> _Way:
     bare.update(extra)
     chat = _url(account.base_url, "chat/completions")
     return _Way(account.base_url, chat, bare, {**bare, "Content-Type": "application/json"})
-
-
-def _paced(reply: Reply) -> Iterator[Paced]:
-    if (seconds := paced(reply.headers, time.time())) is not None:
-        yield Paced(seconds)
-
-
-@contextmanager
-def _cuts_judged(frames: PassingFrames) -> Iterator[None]:
-    """A cut before anything passed leaves the request open to another try; one after the finish reason hurts nobody."""
-    try:
-        yield
-    except StreamInterrupted as exc:
-        if not frames.begun:
-            raise UpstreamFailed("the upstream broke off before it said anything", sent="unknown") from exc
-        if not frames.finished:
-            raise
-    except UpstreamTimeout:
-        if not frames.finished:
-            raise
 
 
 @lru_cache(1024)

@@ -1,6 +1,7 @@
 """The emulator is what it says: the vendor's own SDK takes it for the vendor."""
 
 import asyncio
+import base64
 import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -11,18 +12,27 @@ import httpx
 import pytest
 from byteplussdkarkruntime import AsyncArk
 from byteplussdkarkruntime import _exceptions as raised
+from byteplussdkarkruntime.types.images import OptimizePromptOptions, SequentialImageGenerationOptions
+from PIL import Image
 
 from tests.emulators.ark import (
     API,
     FAST,
     FIFTH,
+    FIFTH_LITE,
+    FIFTH_PRO,
+    FOUR_FIVE,
+    FOURTH,
     FREE_TRIAL,
     KEY,
     LITE,
+    OLD,
     PRO,
+    REPLY,
     SAYS,
     SECOND,
     SECOND_FAST,
+    SEED,
     SOUND,
     T2V,
     ArkSite,
@@ -31,6 +41,7 @@ from tests.emulators.ark import (
     Raw,
     Refusal,
     Slow,
+    StillPlan,
     image,
 )
 from tests.emulators.serving import serve
@@ -65,11 +76,19 @@ async def client(site: ArkSite) -> AsyncIterator[Callable[..., Tasks]]:
     async with serve(site.app) as url, AsyncExitStack() as opened:
 
         def tasks(key: str = KEY) -> Tasks:
-            made = AsyncArk(api_key=key, base_url=url + API, max_retries=0, timeout=5)
+            made = AsyncArk(api_key=key, base_url=url + API, max_retries=0, timeout=20)
             opened.push_async_callback(made.close)
             return made.content_generation.tasks
 
         yield tasks
+
+
+@pytest.fixture
+async def sdk(site: ArkSite) -> AsyncIterator[AsyncArk]:
+    async with serve(site.app) as url:
+        made = AsyncArk(api_key=KEY, base_url=url + API, max_retries=0, timeout=20)
+        yield made
+        await made.close()
 
 
 @pytest.fixture
@@ -433,3 +452,112 @@ async def test_a_slow_answer_comes(tasks: Tasks, site: ArkSite) -> None:
     made = await tasks.create(model=PRO, content=[WORDS])
     site.fail("get", Slow(0.02))
     assert (await tasks.get(task_id=made.id)).id == made.id
+
+
+# --- images ---
+
+SETS = SequentialImageGenerationOptions(max_images=3)
+BLOCKED = ("OutputImageSensitiveContentDetected", "The output image may contain sensitive information.")
+
+
+async def test_an_image_is_made_and_there(sdk: AsyncArk, site: ArkSite) -> None:
+    made = await sdk.images.generate(model=FOUR_FIVE, prompt="a cat", size="2560x1440", watermark=False)
+    [one] = made.data
+    assert (one.size, made.usage.generated_images, made.usage.output_tokens) == ("2560x1440", 1, 14400)
+    async with httpx.AsyncClient() as web:
+        data = (await web.get(one.url)).content
+    with Image.open(io.BytesIO(data)) as picture:
+        assert (picture.size, picture.format) == ((2560, 1440), "JPEG")
+    assert site.paints == [{"model": FOUR_FIVE, "prompt": "a cat", "size": "2560x1440", "watermark": False}]
+
+
+async def test_an_image_may_come_in_base64_and_as_png(sdk: AsyncArk) -> None:
+    made = await sdk.images.generate(
+        model=FIFTH_LITE, prompt="a cat", response_format="b64_json", output_format="png", size="2K"
+    )
+    assert base64.b64decode(made.data[0].b64_json).startswith(b"\x89PNG")
+    assert (made.data[0].size, made.data[0].output_format) == ("2048x2048", "png")
+
+
+async def test_a_set_comes_image_by_image_and_tells_of_those_that_were_not_made(sdk: AsyncArk, site: ArkSite) -> None:
+    asked = {
+        "model": FOURTH,
+        "prompt": "four seasons",
+        "size": "1K",
+        "sequential_image_generation": "auto",
+        "sequential_image_generation_options": SETS,
+    }
+    events = [event async for event in await sdk.images.generate(**asked, stream=True)]
+    assert [event.type.partition(".")[2] for event in events] == ["partial_succeeded"] * 3 + ["completed"]
+    assert [event.image_index for event in events[:3]] == [0, 1, 2]
+    assert events[3].usage["generated_images"] == 3
+    site.still_plan = StillPlan(errors={1: BLOCKED})
+    whole = await sdk.images.generate(**asked)
+    assert [getattr(one, "error", None) is None for one in whole.data] == [True, False, True]
+    with pytest.raises(raised.ArkAPIError, match="sensitive"):  # the SDK makes an end at the first
+        _ = [event async for event in await sdk.images.generate(**asked, stream=True)]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "param"),
+    [
+        (FOUR_FIVE, {"size": "1024x1024"}, "size"),
+        (FOUR_FIVE, {"size": "1K"}, "size"),
+        (FOUR_FIVE, {"size": "16384x512"}, "size"),
+        (FOUR_FIVE, {"size": "square"}, "size"),
+        (OLD, {"size": "2560x1440"}, "size"),
+        (OLD, {"image": "https://example.com/a.png"}, "image"),
+        (OLD, {"sequential_image_generation": "auto"}, "sequential_image_generation"),
+        (OLD, {"stream": True}, "stream"),
+        (FIFTH_PRO, {"size": "4096x4096"}, "size"),
+        (FIFTH_PRO, {"image": ["https://example.com/a.png"] * 11}, "image"),
+        (FIFTH_PRO, {"sequential_image_generation": "auto"}, "sequential_image_generation"),
+        (FOURTH, {"seed": 7}, "seed"),
+        (FOURTH, {"guidance_scale": 2.0}, "guidance_scale"),
+        (FOURTH, {"output_format": "png"}, "output_format"),
+        (FOURTH, {"image": "data:image/png;base64,aGk="}, "image"),
+        (FOURTH, {"extra_body": {"n": 2}}, "n"),
+        (FOUR_FIVE, {"optimize_prompt_options": OptimizePromptOptions(mode="fast")}, "optimize_prompt_options.mode"),
+        (
+            FOURTH,
+            {
+                "image": ["https://example.com/a.png"] * 13,
+                "sequential_image_generation": "auto",
+                "sequential_image_generation_options": SETS,
+            },
+            "sequential_image_generation_options.max_images",
+        ),
+    ],
+)
+async def test_what_the_vendor_would_not_draw_is_refused(
+    sdk: AsyncArk, site: ArkSite, model: str, options: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(raised.ArkBadRequestError) as caught:
+        await sdk.images.generate(model=model, prompt="a cat", **options)
+    assert (caught.value.param, site.paints) == (param, [])
+
+
+# --- text ---
+
+
+async def test_text_is_answered_whole_or_word_by_word(sdk: AsyncArk, site: ArkSite) -> None:
+    turns = [{"role": "user", "content": "Tell me of kites"}]
+    whole = await sdk.chat.completions.create(model=SEED, messages=turns, thinking={"type": "enabled"})
+    message = whole.choices[0].message
+    assert (message.content, message.reasoning_content, whole.choices[0].finish_reason) == (REPLY, "Hm. ", "stop")
+    stream = await sdk.chat.completions.create(
+        model=SEED, messages=turns, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in stream]
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == REPLY
+    assert chunks[-1].usage.completion_tokens > 0
+    assert [body["model"] for body in site.chats] == [SEED, SEED]
+
+
+async def test_what_the_vendor_would_not_answer_is_refused(sdk: AsyncArk) -> None:
+    turns = [{"role": "user", "content": "Tell me of kites"}]
+    for options in ({"thinking": {"type": "deep"}}, {"max_tokens": 5, "max_completion_tokens": 5}, {"messages": []}):
+        with pytest.raises(raised.ArkBadRequestError):
+            await sdk.chat.completions.create(**{"model": SEED, "messages": turns, **options})
+    with pytest.raises(raised.ArkNotFoundError):
+        await sdk.chat.completions.create(model=PRO, messages=turns)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 
 import msgspec
 
 from gateway import errors
 from gateway.errors import GatewayError
-from gateway.http import Reply
+from gateway.upstreams.ark.names import is_endpoint
 from gateway.wire.openai_errors import Said, refusal, said, scrubbed
 from gateway.wire.retry import CEILING, QUOTA_CEILING, retry_after, told
 
@@ -32,24 +33,29 @@ limit of jobs that wait."""
 
 
 class Trouble(msgspec.Struct):
-    """Why a job failed, in its record."""
+    """Why a job failed, in its record; or an image of several, in its place."""
 
     code: str | None = None
     message: str | None = None
 
 
-def refused(reply: Reply, secret: str, *, of_job: bool = False) -> GatewayError:
-    """The error for an answer that is none, and whether a create that got it made a job. `secret` is kept out of it.
+def refused(
+    status: int, headers: Mapping[str, str], body: bytes, secret: str, *, of_job: bool = False, model: str = ""
+) -> GatewayError:
+    """The error for an answer that is none, and whether a create that got it made anything. `secret` is kept out of it.
 
-    `of_job`: a job was asked about, so that what is not found is that.
+    `of_job`: a job was asked about, so that what is not found is that. `model`: what was asked of; an endpoint that is
+    not found may be another account's.
     """
-    words = said(reply.body, secret)
-    if of_job and reply.status == 404 and words.structured:
+    words = said(body, secret)
+    if of_job and status == 404 and words.structured:
         error: GatewayError = errors.JobLost()
     else:
-        error = _by_code(words, reply) or _by_status(words, reply, secret)
-    error.detail = f"{reply.status} {words.code or words.type} {words.message}".strip()
-    error.sent = "no" if _made_nothing(words, reply.status) else "unknown"
+        error = _by_code(words, headers) or _by_status(words, status, headers, body, secret)
+    if isinstance(error, errors.ModelNotFound) and is_endpoint(model):
+        error = errors.ModelNotEnabled()
+    error.detail = f"{status} {words.code or words.type} {words.message}".strip()
+    error.sent = "no" if _made_nothing(words, status) else "unknown"
     return error
 
 
@@ -64,29 +70,31 @@ def of_job(trouble: Trouble | None, secret: str) -> GatewayError:
     return error
 
 
-def _by_code(words: Said, reply: Reply | None) -> GatewayError | None:
+def _by_code(words: Said, headers: Mapping[str, str] | None) -> GatewayError | None:
     text = f"{words.code}: {words.message}".lower()
     found = next((kind for pattern, kind in CODES if re.match(pattern, text)), None)
     if found is None:
         return None
+    if found is errors.ContentRefused and words.code.startswith("output"):
+        return found(words.message or None, advice="another try may come out differently")
     if issubclass(found, errors.RequestError):
         named = re.search(r"parameter `([^`]{1,80})`", words.message)
         param = "model" if found is errors.ModelNotFound else words.param or (named[1] if named else None)
         return found(words.message or None, param=param)
-    return found(retry_after=_wait(words, reply, found) if reply else None)
+    return found(retry_after=None if headers is None else _wait(words, headers, found))
 
 
-def _wait(words: Said, reply: Reply, found: type[GatewayError]) -> float | None:
+def _wait(words: Said, headers: Mapping[str, str], found: type[GatewayError]) -> float | None:
     """Seconds until another try is worth it: as the headers say or, of a plan's quota, the sentence."""
     longest = QUOTA_CEILING if issubclass(found, errors.QuotaExhausted | errors.BalanceExhausted) else CEILING
     now = time.time()
-    return retry_after(reply.headers, now, longest) or told(words.message, now, longest)
+    return retry_after(headers, now, longest) or told(words.message, now, longest)
 
 
-def _by_status(words: Said, reply: Reply, secret: str) -> GatewayError:
-    if reply.status == 403 and words.structured:
+def _by_status(words: Said, status: int, headers: Mapping[str, str], body: bytes, secret: str) -> GatewayError:
+    if status == 403 and words.structured:
         return errors.ModelNotEnabled()  # the key itself would have been refused by 401
-    return refusal(reply.status, reply.headers, reply.body, now=time.time(), secret=secret)
+    return refusal(status, headers, body, now=time.time(), secret=secret)
 
 
 def _made_nothing(words: Said, status: int) -> bool:

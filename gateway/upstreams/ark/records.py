@@ -11,7 +11,7 @@ import msgspec
 from gateway import errors
 from gateway.types import Job, JobUpdate, Media, Usage, VideoRequest
 from gateway.upstreams.ark import failures, payload
-from gateway.upstreams.ark.models import is_endpoint, keeps_seed
+from gateway.upstreams.ark.names import is_endpoint, keeps_seed
 
 
 class Made(msgspec.Struct):

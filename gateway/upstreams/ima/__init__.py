@@ -226,8 +226,9 @@ class Ima(Upstream):
 
 
 def _check_count(request: MediaRequest) -> None:
-    if not 1 <= count(request) <= models.MOST_IMAGES:
-        raise InvalidRequest(f"'n' must be from 1 to {models.MOST_IMAGES} with this upstream", param="n")
+    most = models.most_of(request.kind, request.model.partition("@")[0])
+    if not 1 <= count(request) <= most:
+        raise InvalidRequest(f"'n' must be from 1 to {most} with {request.model}", param="n")
 
 
 def _check_price(before: float, plan: Plan) -> None:

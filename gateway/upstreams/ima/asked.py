@@ -60,7 +60,7 @@ def _own(request: MediaRequest) -> dict[str, Any]:
 
 def count(request: MediaRequest) -> int:
     """How many outputs are asked for."""
-    return request.n if isinstance(request, ImageRequest) else 1
+    return 1 if isinstance(request, SpeechRequest) else request.n
 
 
 def with_values(request: MediaRequest, values: Mapping[str, Any], told: Promise) -> MediaRequest:

@@ -15,11 +15,12 @@ from gateway.types import InputRule, Kind, ModelCard, Parameter, Price, Value
 from gateway.upstreams.ima.choice import Choice
 from gateway.upstreams.ima.choices import choices
 from gateway.upstreams.ima.products import Leaf, Rule
-from gateway.upstreams.ima.specials import ALIASES, SEEDANCE
+from gateway.upstreams.ima.specials import ALIASES, SEEDANCE, SUNO
 from gateway.upstreams.ima.spelling import alike, size, words
 
 POINTS: Final = "points"
-MOST_IMAGES: Final = 4
+MOST_MADE: Final = 4
+MOST_SONGS: Final = 2
 MOST_INPUTS: Final = 16
 SEEDANCE_IMAGES: Final = 9
 IMAGES: Final[tuple[Kind, ...]] = ("t2i", "i2i")
@@ -102,8 +103,15 @@ def adopted(model: str) -> ModelCard | None:
 
 def _plain(model: str, kinds: Sequence[Kind], extra: Mapping[str, Any]) -> ModelCard:
     low, high = times(str(extra.get("alias_of") or model), kinds[0])
-    most = MOST_IMAGES if set(kinds) & set(IMAGES) else 1
+    most = max(most_of(kind, str(extra.get("alias_of") or model)) for kind in kinds)
     return ModelCard(model, frozenset(kinds), max_n=most, estimate=(low + high) / 2, extra=extra)
+
+
+def most_of(kind: Kind, model: str) -> int:
+    """Outputs that one task may ask for (wire sheet §6, 2026-11-21)."""
+    if kind == "t2m":
+        return MOST_SONGS if ALIASES.get(model, model) == SUNO else 1
+    return 1 if kind == "tts" else MOST_MADE
 
 
 def beside(card: ModelCard | None, other: ModelCard) -> ModelCard:
@@ -144,7 +152,7 @@ def card(name: str, versions: Mapping[Kind, Leaf]) -> ModelCard:
         kinds=frozenset(versions),
         name=first.name or name,
         ratios=tuple(dict.fromkeys(str(shape) for shape in shapes if ":" in str(shape))),
-        max_n=MOST_IMAGES if set(versions) & set(IMAGES) else 1,
+        max_n=max(most_of(leaf.kind, leaf.model_id) for leaf in leaves),
         seconds=tuple(sorted({float(choice.told(value)) for choice in lengths for value in choice.values if value})),
         default_seconds=usual.pop() if len(usual) == 1 else None,
         estimate=(low + high) / 2,
@@ -177,9 +185,9 @@ def _parameters(able: Sequence[tuple[Leaf, Sequence[Choice]]]) -> dict[str, Para
         for choice in listed:
             one = choice.parameter(leaf.kind)
             found[choice.name] = _merged(found[choice.name], one) if choice.name in found else one
-        if leaf.kind in IMAGES:
+        if (most := most_of(leaf.kind, leaf.model_id)) > 1:
             kinds = found["n"].kinds if "n" in found else frozenset()
-            found["n"] = Parameter("integer", least=1, most=MOST_IMAGES, default=1, kinds=kinds | {leaf.kind})
+            found["n"] = Parameter("integer", least=1, most=most, default=1, kinds=kinds | {leaf.kind})
     return found
 
 

@@ -1,4 +1,5 @@
-"""BytePlus ModelArk's video tasks as its wire sheet of 2026-11-20 and its own pages tell them. As strict as the vendor.
+"""BytePlus ModelArk as its wire sheet of 2026-11-21 and its own pages tell it: text, images and video tasks. As strict
+as the vendor.
 
     site = ArkSite(keys=(KEY,), queued_seconds=0.2, running_seconds=0.5)
     async with serve(site.app) as url:
@@ -7,6 +8,7 @@
 In a thread of its own (`served(site.app)`), tests may read and set everything from theirs. What becomes of new jobs is
 their `plan` (`plans`: one a job), what goes wrong is put in with `fail` or the switches, and what was asked for is
 in `requests`, `creates`, `polls`, `lists`, `deletes` and `downloads`; `charged` are the jobs that somebody would pay.
+Images go by `still_plan` (`still_plans`: one a request); those that were asked for are in `paints`, texts in `chats`.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -24,24 +26,28 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.emulators.ark import stills
 from tests.emulators.ark.checks import check
 from tests.emulators.ark.faults import FREE_TRIAL, SAYS, Cut, Fault, Raw, Refusal, Slow, invalid
 from tests.emulators.ark.jobs import Create, Gauge, Plan, Seen, Task
-from tests.emulators.ark.media import image, video
+from tests.emulators.ark.media import dripping, image, video
 from tests.emulators.ark.models import FAST, FIFTH, LITE, MODELS, PRO, SECOND, SECOND_FAST, SOUND, T2V, Model
+from tests.emulators.ark.records import record, signature
+from tests.emulators.ark.stills import FIFTH_LITE, FIFTH_PRO, FOUR_FIVE, FOURTH, OLD, STILLS, StillPlan
+from tests.emulators.ark.talk import REPLY, SEED, Talk, Told
 from tests.emulators.qwen.media import png
 
 __all__ = [
-    "API", "FAST", "FIFTH", "FREE_TRIAL", "KEY", "LITE", "PRO", "SAYS", "SECOND", "SECOND_FAST", "SOUND", "T2V",
-    "ArkSite", "Cut", "Plan", "Raw", "Refusal", "Slow", "image", "video",
+    "API", "FAST", "FIFTH", "FIFTH_LITE", "FIFTH_PRO", "FOURTH", "FOUR_FIVE", "FREE_TRIAL", "KEY", "LITE", "OLD", "PRO",
+    "REPLY", "SAYS", "SECOND", "SECOND_FAST", "SEED", "SOUND", "T2V",
+    "ArkSite", "Cut", "Plan", "Raw", "Refusal", "Slow", "StillPlan", "Told", "image", "video",
 ]  # fmt: skip
 
 API = "/api/v3"
 KEY = "ark-emulator-key-0001-aaaa"
 DAY = 86_400.0
 STATUSES = ("queued", "running", "cancelled", "succeeded", "failed", "expired")
-USAGE = ("completion_tokens", "total_tokens")
-Operation = Literal["create", "get", "list", "delete", "result"]
+Operation = Literal["create", "get", "list", "delete", "result", "image", "chat"]
 Handler = Callable[[Request, str, Any], Awaitable[Response]]
 
 
@@ -72,6 +78,10 @@ class ArkSite:
 
     plan: Plan = field(default_factory=Plan)
     plans: deque[Plan] = field(default_factory=deque)
+    still_plan: StillPlan = field(default_factory=StillPlan)
+    still_plans: deque[StillPlan] = field(default_factory=deque)
+    talk: Talk = field(default_factory=Talk)
+    """How text is answered."""
 
     lose_create_replies: float = 0
     """So many creates from now on are done, and their replies lost."""
@@ -92,6 +102,10 @@ class ArkSite:
     erased: list[str] = field(default_factory=list)
     """Jobs whose records a DELETE destroyed."""
     downloads: list[str] = field(default_factory=list)
+    paints: list[dict[str, Any]] = field(default_factory=list)
+    """Bodies of the requests for images that were accepted."""
+    chats: list[dict[str, Any]] = field(default_factory=list)
+    pictures: dict[str, bytes] = field(default_factory=dict)
     jobs: dict[str, Task] = field(default_factory=dict)
     gauges: dict[str, Gauge] = field(default_factory=dict)
     """By operation: how many requests at once."""
@@ -111,6 +125,8 @@ class ArkSite:
                 Route(tasks, self._guarded("list", self._list), methods=["GET"]),
                 Route(f"{tasks}/{{id}}", self._guarded("get", self._get), methods=["GET"]),
                 Route(f"{tasks}/{{id}}", self._guarded("delete", self._delete), methods=["DELETE"]),
+                Route(f"{API}/images/generations", self._guarded("image", self._image), methods=["POST"]),
+                Route(f"{API}/chat/completions", self._guarded("chat", self._chat), methods=["POST"]),
                 Route("/results/{name}", self._guarded("result", self._result), methods=["GET"]),
             ]
         )
@@ -222,12 +238,8 @@ class ArkSite:
 
     async def _create(self, request: Request, key: str, body: Any) -> Response:
         account = self._account(request, key)
-        if request.headers.get("content-type", "").partition(";")[0] != "application/json" or not isinstance(
-            body, dict
-        ):
-            raise invalid("", "the body must be JSON")
-        body = {name: value for name, value in body.items() if value is not None}
-        model = self._model(body)
+        body = _object(request, body)
+        model = self._model(body, self.models)
         check(body, self.models[model])
         now = self.clock()
         waiting = sum(job.account == account and job.status(now) == "queued" for job in self.jobs.values())
@@ -260,12 +272,12 @@ class ArkSite:
         self.jobs[job.id] = job
         return job
 
-    def _model(self, body: Mapping[str, Any]) -> str:
+    def _model(self, body: Mapping[str, Any], known: Collection[str]) -> str:
         asked = body.get("model")
         if not isinstance(asked, str) or not asked:
             raise Refusal("MissingParameter", param="model")
         model = self.endpoints.get(asked, asked)
-        if model not in self.models:
+        if model not in known:
             raise Refusal(
                 "InvalidEndpointOrModel.NotFound",
                 f"The model or endpoint {asked} does not exist or you do not have access to it.",
@@ -328,38 +340,40 @@ class ArkSite:
         return JSONResponse({})
 
     def _record(self, request: Request, job: Task) -> dict[str, Any]:
-        now = self.clock()
-        body, status, model = job.body, job.status(now), self.models[job.model]
-        told: dict[str, Any] = {
-            "id": job.id,
-            "model": job.model,
-            "status": status,
-            "error": None,
-            "created_at": int(job.created_at),
-            "updated_at": int(min(now, job.created_at + job.queued + job.running)),
-            "service_tier": body.get("service_tier", "default"),
-            "execution_expires_after": job.expires,
-        }
-        if model.version >= 1.5:
-            told |= {"generate_audio": body.get("generate_audio", True), "draft": body.get("draft", False)}
-        told |= {name: body[name] for name in ("priority", "safety_identifier", "output_format") if name in body}
-        if status == "failed":
-            told["error"] = dict(zip(("code", "message"), job.plan.error, strict=True))
-        if status == "succeeded" or self.tells_early:
-            told |= _shape(job, model)
-        if status == "succeeded":
-            tokens = 1000 * int(body.get("duration", 5))
-            told |= {"content": self._content(request, job), "usage": dict.fromkeys(USAGE, tokens)}
-        return told
-
-    def _content(self, request: Request, job: Task) -> dict[str, str]:
-        if job.plan.result == "none":
-            return {}
         here = f"{request.base_url}results/{job.id}"
-        told = {"video_url": f"{here}.mp4?X-Tos-Expires=86400&X-Tos-Signature={_signature(job)}"}
-        if job.body.get("return_last_frame"):
-            told["last_frame_url"] = f"{here}.png?X-Tos-Expires=86400&X-Tos-Signature={_signature(job)}"
-        return told
+        return record(job, self.models[job.model], self.clock(), here, early=self.tells_early)
+
+    # --- images and text ---
+
+    async def _image(self, request: Request, key: str, body: Any) -> Response:
+        self._account(request, key)
+        body = _object(request, body)
+        model = self._model(body, STILLS)
+        most = stills.check(body, STILLS[model])
+        self.paints.append(body)
+        plan = self.still_plans.popleft() if self.still_plans else self.still_plan
+
+        def keep(data: bytes, form: str) -> str:
+            name = f"img-{len(self.pictures):04d}-{secrets.token_hex(6)}"
+            self.pictures[name] = data
+            return f"{request.base_url}results/{name}.{form}?X-Tos-Expires=86400"
+
+        told = stills.outcome(body, STILLS[model], most, plan, keep)
+        if body.get("stream"):
+            told_one_by_one = stills.events(model, told, plan, request.scope["reset"])
+            return StreamingResponse(told_one_by_one, media_type="text/event-stream")
+        if told and all("error" in one for one in told) and most == 1 and plan.ends == "error":
+            raise Refusal(told[0]["error"]["code"], told[0]["error"]["message"])
+        answer = {"model": model, "created": int(self.clock()), "data": told, "usage": stills.usage(told)}
+        return JSONResponse(answer)
+
+    async def _chat(self, request: Request, key: str, body: Any) -> Response:
+        self._account(request, key)
+        body = _object(request, body)
+        model = self._model(body, self.talk.models)
+        self.talk.check(body)
+        self.chats.append(body)
+        return self.talk.answer(model, body, request.scope["reset"])
 
     # --- results ---
 
@@ -367,11 +381,13 @@ class ArkSite:
         """A signed URL: it takes no key, and serves for a day."""
         name, _, kind = request.path_params["name"].partition(".")
         self.downloads.append(name)
+        if name in self.pictures:
+            return Response(self.pictures[name], media_type=f"image/{kind}")
         job = self.jobs.get(name)
         if job is None or job.plan.result == "gone":
             return Response(b"<Code>NoSuchKey</Code>", 404, media_type="application/xml")
         late = self.clock() - job.created_at > DAY + job.queued + job.running
-        if late or request.query_params.get("X-Tos-Signature") != _signature(job) or job.plan.result == "forbidden":
+        if late or request.query_params.get("X-Tos-Signature") != signature(job) or job.plan.result == "forbidden":
             return Response(b"<Code>AccessDenied</Code>", 403, media_type="application/xml")
         job.downloads += 1
         if kind == "png":
@@ -386,30 +402,18 @@ class ArkSite:
             case "truncated":
                 return Response(data[: len(data) // 2], media_type="video/mp4")
             case "slow":
-                return StreamingResponse(self._dripping(data), media_type="video/mp4")
+                return StreamingResponse(dripping(data, self.result_seconds), media_type="video/mp4")
             case "reset":
                 return await _reset(request)
             case _:
                 return Response(data, media_type="video/mp4")
 
-    async def _dripping(self, data: bytes) -> Any:
-        for at in range(0, len(data), len(data) // 10 + 1):
-            await asyncio.sleep(self.result_seconds / 10)
-            yield data[at : at + len(data) // 10 + 1]
 
-
-USAGE = ("completion_tokens", "total_tokens")
-
-
-def _signature(job: Task) -> str:
-    return f"{job.number:04d}{job.id[-8:]}"
-
-
-def _shape(job: Task, model: Model) -> dict[str, Any]:
-    body = job.body
-    length = {"frames": body["frames"]} if "frames" in body else {"duration": abs(body.get("duration", 5))}
-    told = {"seed": job.seed, "resolution": body.get("resolution", model.default), "framespersecond": 24}
-    return told | {"ratio": body.get("ratio", "16:9")} | length
+def _object(request: Request, body: Any) -> dict[str, Any]:
+    """A body, its nulls left out."""
+    if request.headers.get("content-type", "").partition(";")[0] != "application/json" or not isinstance(body, dict):
+        raise invalid("", "the body must be JSON")
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def _in_range(asked: Mapping[str, str], name: str, default: int) -> int:

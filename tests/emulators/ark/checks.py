@@ -126,10 +126,16 @@ def _mode_of(roles: list[str | None], worded: bool, model: Model) -> str:
 
 
 def _check_image(url: Any, name: str) -> None:
+    if (size := check_picture(url, name, 300)) is not None:
+        _need(name, not 0.4 <= size[0] / size[1] <= 2.5, "it is too narrow")
+
+
+def check_picture(url: Any, name: str, least: int) -> tuple[int, int] | None:
+    """Sides of an image that is shown by its bytes; `least` is how short one may be. Raises what the vendor refuses."""
     if not isinstance(url, str):
         raise Refusal("MissingParameter", param=name)
     if url.startswith(("https://", "http://", "asset://")):
-        return
+        return None
     found = re.fullmatch(r"data:image/([a-z]+);base64,(.+)", url, re.DOTALL)
     if found is None:
         raise invalid(name, "it is neither a URL nor a picture in base64")
@@ -141,4 +147,5 @@ def _check_image(url: Any, name: str) -> None:
         raise invalid(name, "it is no picture", "InvalidParameter.UnsupportedImageFormat") from exc
     if len(data) >= 30 * 2**20 or max(width, height) > 6000:
         raise invalid(name, "it is too large", "InvalidParameter.OversizedImage")
-    _need(name, min(width, height) < 300 or not 0.4 <= width / height <= 2.5, "it is too small or too narrow")
+    _need(name, min(width, height) < least, "it is too small")
+    return width, height

@@ -1,7 +1,9 @@
 """Real media, small."""
 
+import asyncio
 import base64
 import io
+from collections.abc import AsyncIterator
 from functools import cache
 
 from PIL import Image
@@ -25,3 +27,10 @@ def image(width: int = 320, height: int = 320) -> str:
     held = io.BytesIO()
     Image.new("RGB", (width, height), (90, 60, 200)).save(held, "PNG")
     return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
+
+
+async def dripping(data: bytes, seconds: float) -> AsyncIterator[bytes]:
+    """The bytes, in ten pieces over so many seconds."""
+    for at in range(0, len(data), len(data) // 10 + 1):
+        await asyncio.sleep(seconds / 10)
+        yield data[at : at + len(data) // 10 + 1]

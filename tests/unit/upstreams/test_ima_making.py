@@ -330,3 +330,32 @@ async def test_a_file_goes_to_no_host_but_the_vendor_s(where: str) -> None:
         assert told.value.sent == "no"
         assert "Signature" not in str(told.value.detail)
         no_secret_in(told.value)
+
+
+async def test_films_and_songs_come_in_several_as_well() -> None:
+    async with living() as house:
+        job = await house.submit(film(n=3))
+        assert house.last.body["parameters"][0]["parameters"]["n"] == 3
+        while (update := await house.poll(job)).state in ("queued", "running"):
+            await asyncio.sleep(0.01)
+        assert (update.state, len(update.media)) == ("succeeded", 3)
+        assert update.usage is not None
+        assert update.usage.cost == house.site.spent == 3 * house.last.product["credit"] == house.quoted(film(n=3))
+        songs = media(await house.make(MusicRequest("sonic", "a sea shanty", n=2)))
+        assert len(songs) == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "most"),
+    [
+        (film(n=5), 4),
+        (MusicRequest("sonic", "a sea shanty", n=3), 2),
+        (MusicRequest("GenBGM", "waves", n=2), 1),
+    ],
+)
+async def test_more_than_the_vendor_makes_at_once_is_refused(request_: Any, most: int) -> None:
+    async with living() as house:
+        with pytest.raises(errors.InvalidRequest, match=rf"at most {most}|from 1 to {most}") as told:
+            house.fit(request_)
+        assert told.value.param == "n"
+        assert house.site.creates == []
