@@ -29,8 +29,13 @@ from gateway.accounts.roster import Configured, Roster
 from gateway.assets.ingest import Ingest
 from gateway.assets.inputs import Inputs
 from gateway.background import begun, ended
-from gateway.catalog.models import Catalog, Source, stanza_card
+from gateway.catalog.alternatives import Alternatives
+from gateway.catalog.choosing import Choosing
+from gateway.catalog.models import Catalog, Source
+from gateway.catalog.preferences import Preferences
 from gateway.catalog.prices import PriceBook
+from gateway.catalog.stanza import stanza_card
+from gateway.catalog.waits import Waits
 from gateway.config import Config, load
 from gateway.conversations import Conversations
 from gateway.db.engine import Database
@@ -172,7 +177,16 @@ def _wire(config: Config, drain: Drain, ground: Ground) -> House:
     ingest = Ingest(storage, http, database, limit=RESULT_MAX)
     meter = Meter(database)
     models = config.models
-    catalog = Catalog(_sources(roster), models.aliases, models.fallbacks, models.defaults)
+    catalog = Catalog(
+        _sources(roster),
+        models.aliases,
+        models.fallbacks,
+        models.defaults,
+        models.on_unsupported,
+        models.priorities,
+        models.order,
+        Waits(roster.pools),
+    )
     prices = PriceBook(models.price_list, catalog.known)
     slot_wait = config.pool.slot_wait
     relay = Relay(
@@ -185,6 +199,7 @@ def _wire(config: Config, drain: Drain, ground: Ground) -> House:
         slot_wait=slot_wait,
         prices=prices,
         fit=catalog.fit,
+        suggest=Alternatives(catalog, prices).suggest,
     )
     store = Store(database)
     shared = database.url.get_backend_name() != "sqlite"
@@ -217,6 +232,7 @@ def _wire(config: Config, drain: Drain, ground: Ground) -> House:
         tickets=Links([_derived(secret, "tickets") for secret in ground.signing], TICKET_SECONDS),
         inputs=inputs,
         catalog=catalog,
+        choosing=Choosing(catalog, Preferences(database), prices),
         relay=relay,
         tasks=Tasks(store, poller, relay, inputs, deadline=config.tasks.deadline, background=config.tasks.background),
         webhooks=webhooks,
@@ -236,7 +252,15 @@ def _wire(config: Config, drain: Drain, ground: Ground) -> House:
 def _follow(house: House) -> None:
     """Others are there, or other models: what goes by them."""
     roster, models = house.roster, house.roster.config.models
-    house.catalog.renew(_sources(roster), models.aliases, models.fallbacks, models.defaults)
+    house.catalog.renew(
+        _sources(roster),
+        models.aliases,
+        models.fallbacks,
+        models.defaults,
+        on_unsupported=models.on_unsupported,
+        priorities=models.priorities,
+        order=models.order,
+    )
     house.relay.prices.renew(models.price_list)
     house.relay.slot_wait = roster.config.pool.slot_wait
     house.hints = _hints(roster)
@@ -248,7 +272,7 @@ def _sources(roster: Roster) -> list[Source]:
         Source(
             upstream=one.upstream,
             accounts=[account for account in one.accounts if account.enabled],
-            named=[stanza_card(model.id, model.kinds, one.upstream, model.name or "") for model in one.stanza.models],
+            named=[stanza_card(model, one.upstream) for model in one.stanza.models],
         )
         for one in roster.found
     ]

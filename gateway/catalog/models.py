@@ -7,22 +7,27 @@ list. A name that none of them knows goes to a provider that would take it unsee
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import get_args
+from typing import Literal, get_args
 
 import msgspec
 import structlog
 
 from gateway.catalog.fitting import fit
+from gateway.catalog.waits import Wait, at_once
+from gateway.config.models import Order
 from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, NoAccount
-from gateway.types import Account, Candidate, Fitted, Kind, MediaRequest, ModelCard, OnUnsupported
-from gateway.upstreams.base import OPERATION_OF, Upstream
+from gateway.types import Account, Alternative, Candidate, Fitted, Kind, MediaRequest, ModelCard, OnUnsupported
+from gateway.upstreams.base import Upstream
 
 LIST_SECONDS = 600.0
 LONGEST_NAME = 256
+MOST_NAMED = 3
+"""Models that a sentence names."""
+MOST_ALTERNATIVES = 2
+"""Models that an error offers."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 AUTO = frozenset({"", "auto"})
 
@@ -48,6 +53,17 @@ class Resolved:
     candidates: tuple[Candidate, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A model that a name may stand for."""
+
+    resolved: Resolved
+    own: tuple[Candidate, ...] = ()
+    """Where it is itself, apart from what is tried after it."""
+    why: Literal["named", "default", "listed", "there"] = "named"
+    """Listed ones are taken while an account can serve now, all others where one ever could."""
+
+
 @dataclass
 class Catalog:
     sources: Sequence[Source]
@@ -57,10 +73,16 @@ class Catalog:
     defaults: Mapping[Kind, str] = field(default_factory=dict)
     on_unsupported: OnUnsupported = "reject"
     """Where a request does not say."""
+    priorities: Mapping[Kind, Sequence[str]] = field(default_factory=dict)
+    """Models for `auto` where there is no default, best first."""
+    order: Order = "priority"
+    """In which order the places of a model are tried."""
+    wait: Wait = at_once
+    """When an account could serve."""
 
     def __post_init__(self) -> None:
         self._live: dict[str, dict[str, ModelCard]] = {}
-        self._resolved: dict[tuple[str, Kind | None, bool, bool], Resolved] = {}
+        self._options: dict[tuple[str, Kind | None, bool, bool], tuple[Option, ...]] = {}
         self._stand_in = all(source.upstream.stand_in for source in self.sources)
         self._unlisted: set[str] = set()
         """Upstreams whose lists are to be asked for at once."""
@@ -72,52 +94,149 @@ class Catalog:
         aliases: Mapping[str, str],
         fallbacks: Mapping[str, Sequence[str]],
         defaults: Mapping[Kind, str],
+        *,
+        on_unsupported: OnUnsupported = "reject",
+        priorities: Mapping[Kind, Sequence[str]] | None = None,
+        order: Order = "priority",
     ) -> None:
         """Go by other sources and names from now on. Of an upstream that stayed the same its list stays known."""
         before = {source.upstream.name: source for source in self.sources}
         self.sources, self.aliases, self.fallbacks, self.defaults = sources, aliases, fallbacks, defaults
+        self.on_unsupported, self.priorities, self.order = on_unsupported, priorities or {}, order
         self._stand_in = all(source.upstream.stand_in for source in sources)
         same = {source.upstream.name for source in sources if _is_of(source, before.get(source.upstream.name))}
         self._live = {name: cards for name, cards in self._live.items() if name in same}
         self._unlisted |= {source.upstream.name for source in sources if source != before.get(source.upstream.name)}
-        self._resolved.clear()
+        self._options.clear()
         if self._unlisted:
             self._news.set()
 
     # --- choosing ---
 
-    def resolve(self, model: str, kind: Kind | None = None, *, inputs: bool = False, fallback: bool = True) -> Resolved:
+    def resolve(
+        self,
+        model: str,
+        kind: Kind | None = None,
+        *,
+        inputs: bool = False,
+        fallback: bool = True,
+        tags: frozenset[str] = frozenset(),
+    ) -> Resolved:
         """Candidates for a model and a kind of work.
 
-        `kind` None: what the model does, text first; `inputs`: the request brings images. Raises ModelNotFound,
-        InvalidRequest(param="model") where the model cannot do the kind, NoAccount where nothing is configured.
+        `kind` None: what the model does, text first; `inputs`: the request brings images; `tags`: what an account must
+        carry. Raises ModelNotFound, InvalidRequest(param="model") where the model cannot do the kind, NoAccount where
+        nothing is configured.
         """
         key = (model, kind, inputs, fallback)
-        found = self._resolved.get(key)
-        if found is None:
-            found = self._resolve(*key)
-            if len(self._resolved) < 10_000:
-                self._resolved[key] = found
+        options = self._options.get(key)
+        if options is None:
+            options = self._found(*key)
+            if len(self._options) < 10_000:
+                self._options[key] = options
+        return options[0].resolved if len(options) == 1 else self._best(options, tags)
+
+    def waits(self, places: Sequence[Candidate], kind: Kind, tags: frozenset[str] = frozenset()) -> float | None:
+        """Seconds until an account could serve at one of these places; 0: now, None: never."""
+        found = None
+        for place in places:
+            wait = self.wait(place.upstream, place.card.id, kind, tags)
+            if wait == 0:
+                return wait
+            found = wait if found is None or (wait is not None and wait < found) else found
         return found
 
-    def _resolve(self, model: str, kind: Kind | None, inputs: bool, fallback: bool) -> Resolved:
+    def is_auto(self, model: str) -> bool:
+        """Whether a name leaves the choice to the gateway."""
+        return self.aliases.get(model, model) in AUTO
+
+    def _found(self, model: str, kind: Kind | None, inputs: bool, fallback: bool) -> tuple[Option, ...]:
         if len(model) > LONGEST_NAME:  # names are remembered, and a stand-in would take any
             raise self._unknown(model)
         name = self.aliases.get(model, model)
         if name in AUTO:
-            kind = kind or "t2t"
-            name = self._default(kind)
+            return self._automatic(model, kind or "t2t", fallback)
+        return (self._option(model, name, kind, inputs, fallback),)
+
+    def _option(self, model: str, name: str, kind: Kind | None, inputs: bool, fallback: bool) -> Option:
+        """The model of a name. Raises what it is not."""
         candidates = self._candidates(name, kind)
         if not candidates:
             raise self._unknown(model)
         if kind is None:
             kind = _kind_of(candidates[0].card, inputs)
-        able = [found for found in candidates if kind in found.card.kinds]
-        if not able:
+        own = [found for found in candidates if kind in found.card.kinds]
+        if not own:
             raise self._unable(model, kind, candidates[0].card)
-        for other in self.fallbacks.get(name, ()) if fallback else ():
-            able += [found for found in self._candidates(other, kind) if kind in found.card.kinds]
-        return Resolved(kind, tuple(able))
+        others = self.fallbacks.get(name, ()) if fallback else ()
+        return Option(Resolved(kind, (*own, *self._after(own, others, kind))), tuple(own))
+
+    def _after(self, own: Sequence[Candidate], names: Sequence[str], kind: Kind) -> Iterator[Candidate]:
+        """Where other models are that are tried after one, each place once."""
+        seen = {(found.upstream, found.card.id) for found in own}
+        for name in names:
+            for found in self._candidates(self.aliases.get(name, name), kind):
+                if kind in found.card.kinds and (found.upstream, found.card.id) not in seen:
+                    seen.add((found.upstream, found.card.id))
+                    yield found
+
+    # --- choosing where nobody named a model ---
+
+    def _automatic(self, model: str, kind: Kind, fallback: bool) -> tuple[Option, ...]:
+        """The operator's default, then the priority list, then (with no default) the first model of each source."""
+        default, listed = self.defaults.get(kind), list(self.priorities.get(kind, ()))
+        names = listed if default is None else [default, *listed]
+        options = []
+        for at, name in enumerate(names):
+            name = self.aliases.get(name, name)
+            own = [found for found in self._candidates(name, kind) if kind in found.card.kinds]
+            if own:
+                others = [*self.fallbacks.get(name, ()), *names[at + 1 :]] if fallback else []
+                rest = self._after(own, others, kind)
+                why: Literal["default", "listed"] = "listed" if default is None or at else "default"
+                options.append(Option(Resolved(kind, (*own, *rest)), tuple(own), why))
+        if default is None:
+            there = (self._option(first, first, kind, False, fallback) for first in self._firsts(kind))
+            options += [replace(option, why="there") for option in there]
+        elif not options:
+            return (self._option(model, self.aliases.get(default, default), kind, False, fallback),)
+        if not options:
+            said = f"no model is configured for {kind}; name one as 'model'"
+            raise InvalidRequest(said, param="model", code="model_not_found")
+        return tuple(options)
+
+    def _firsts(self, kind: Kind) -> Iterator[str]:
+        """The first model of a kind at each source."""
+        for source in self._willing():
+            found = next((card.id for card in self._cards(source).values() if kind in card.kinds), None)
+            if found is not None:
+                yield found
+
+    def _best(self, options: Sequence[Option], tags: frozenset[str]) -> Resolved:
+        """The first that can serve as it must; of a list of which none can now, the first that ever could."""
+        later = None
+        for option in options:
+            if option.why == "there" and later is not None:
+                break
+            wait = self.waits(option.own, option.resolved.kind, tags)
+            if wait == 0 or (wait is not None and option.why != "listed"):
+                return option.resolved
+            if wait is not None and later is None:
+                later = option.resolved
+        return later or options[0].resolved
+
+    def _willing(self) -> Iterator[Source]:
+        """Who serves those that name no model: made-up results are only for who asks for them by name."""
+        return (source for source in self.sources if self._stand_in or not source.upstream.stand_in)
+
+    def others(self, kind: Kind) -> Iterator[tuple[Source, ModelCard]]:
+        """Every model of a kind at every source that serves who does not name it, best first."""
+        for source in self._willing():
+            for card in self._cards(source).values():
+                if kind in card.kinds:
+                    yield source, card
+
+    # --- names ---
 
     def _candidates(self, name: str, kind: Kind | None) -> list[Candidate]:
         known = [
@@ -144,19 +263,6 @@ class Catalog:
                 return [(source, bare)]
         return [(source, name) for source in self.sources]
 
-    def _default(self, kind: Kind) -> str:
-        if kind in self.defaults:
-            return self.aliases.get(self.defaults[kind], self.defaults[kind])
-        for source in self.sources:
-            if source.upstream.stand_in and not self._stand_in:
-                continue  # made-up results only for who asks for them by name
-            for card in self._cards(source).values():
-                if kind in card.kinds:
-                    return card.id
-        raise InvalidRequest(
-            f"no model is configured for {kind}; name one as 'model'", param="model", code="model_not_found"
-        )
-
     def _unknown(self, model: str) -> GatewayError:
         if not self.sources:
             return NoAccount("no upstream is configured")
@@ -167,12 +273,15 @@ class Catalog:
         )
 
     def _unable(self, model: str, kind: Kind, card: ModelCard) -> InvalidRequest:
-        able = [other.id for other in self.cards() if kind in other.kinds][:3]
-        instead = f"; models that can: {', '.join(able)}" if able else ""
+        able = list(dict.fromkeys(other.id for _, other in self.others(kind)))[:MOST_NAMED]
+        named = able or [other.id for other in self.cards() if kind in other.kinds][:MOST_NAMED]
+        instead = f"; models that can: {', '.join(named)}" if named else ""
         does = ", ".join(sorted(card.kinds))
-        return InvalidRequest(
+        error = InvalidRequest(
             f"the model {model[:80]!r} does {does}, not {kind}{instead}", param="model", code="model_cannot"
         )
+        error.alternatives = tuple(Alternative(name, f"It does {kind}.") for name in able[:MOST_ALTERNATIVES])
+        return error
 
     # --- listing ---
 
@@ -262,16 +371,8 @@ class Catalog:
                 continue
             if cards and any(_is_of(current, source) for current in self.sources):
                 self._live[upstream.name] = {card.id: card for card in cards}
-                self._resolved.clear()
+                self._options.clear()
             return
-
-
-def stanza_card(model: str, kinds: Sequence[Kind], upstream: Upstream, name: str = "") -> ModelCard:
-    """A card for a model that a stanza names: what the provider knows of it, with the operator's word on top."""
-    known = {card.id: card for card in upstream.cards()}.get(model) or upstream.adopt(model, None)
-    can = frozenset(kind for kind in KINDS if OPERATION_OF[kind] in upstream.operations())
-    card = known or ModelCard(id=model, kinds=can, created=int(time.time()))
-    return replace(card, id=model, kinds=frozenset(kinds) or card.kinds, name=name or card.name)
 
 
 def _is_of(source: Source, other: Source | None) -> bool:

@@ -1,5 +1,6 @@
 """What an operator can set: a frozen tree, read from a YAML file and the environment. See docs/configuration.md."""
 
+from gateway.config.models import InputConfig, ModelConfig, ModelsConfig, ParameterConfig, PriceConfig
 from gateway.config.problems import read_options
 from gateway.config.reading import load
 from gateway.config.tree import (
@@ -9,8 +10,6 @@ from gateway.config.tree import (
     KeyConfig,
     LimitsConfig,
     LogConfig,
-    ModelConfig,
-    ModelsConfig,
     PoolConfig,
     QuotaResetConfig,
     RetentionConfig,
@@ -27,12 +26,15 @@ __all__ = [
     "AccessConfig",
     "AccountConfig",
     "Config",
+    "InputConfig",
     "KeyConfig",
     "LimitsConfig",
     "LogConfig",
     "ModelConfig",
     "ModelsConfig",
+    "ParameterConfig",
     "PoolConfig",
+    "PriceConfig",
     "QuotaResetConfig",
     "RetentionConfig",
     "SelectionName",

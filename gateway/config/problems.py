@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.config.tree import OpenSection
+from gateway.config.sections import OpenSection
 from gateway.errors import ConfigError
 
 Location = tuple[int | str, ...]

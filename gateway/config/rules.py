@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
@@ -45,6 +46,7 @@ PLACEHOLDERS: Final = frozenset(
 )
 """Keys that stand in many an example, and so protect nothing."""
 
+_SIZE: Final = re.compile(r"([0-9]{1,5})[x:]([0-9]{1,5})")
 LONGEST_WEBHOOK_URL: Final = 2048
 FEWEST_KEY_CHARACTERS: Final = 8
 FEWEST_MASTER_KEY_CHARACTERS: Final = 32
@@ -90,6 +92,17 @@ def _several(value: object) -> object:
 
 def _kind(value: object) -> object:
     return KIND_SYNONYMS.get(value, value) if isinstance(value, str) else value
+
+
+def is_size(value: str) -> bool:
+    """Whether it is a ratio like `16:9` or pixels like `1280x720`."""
+    found = _SIZE.fullmatch(value)
+    return found is not None and all(map(int, found.groups()))
+
+
+def _mime(value: str) -> str:
+    """`png` is short for `image/png`."""
+    return value.lower() if "/" in value else f"image/{'jpeg' if value.lower() == 'jpg' else value.lower()}"
 
 
 def _http_url(value: str) -> str:
@@ -212,6 +225,19 @@ Wanted = Annotated[
     tuple[str | float | bool, ...],
     BeforeValidator(_several),
     must_be("text, a number, true or false, or a list of such"),
+]
+Plain = Annotated[bool | int | float | str, must_be("text, a number, true or false")]
+Number = Annotated[float, Field(allow_inf_nan=False), NOT_A_FLAG, must_be("a number")]
+ParameterName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$"),
+    must_be("a name of 1 to 64 letters, digits and _ . -"),
+]
+FileType = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9.+-]+(/[A-Za-z0-9.+-]+)?$"),
+    AfterValidator(_mime),
+    must_be("a file type like png or image/png"),
 ]
 Share = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NOT_A_FLAG, must_be("a number from 0 to 10")]
 Hour = Annotated[int, Field(ge=0, le=23), NOT_A_FLAG, must_be("a whole number from 0 to 23")]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
+from gateway.config.models import ModelEntry, ModelsConfig
 from gateway.config.rules import (
     CallerKey,
     Count,
     Credential,
-    Currency,
     DatabaseUrl,
     Days,
     Directory,
@@ -30,7 +30,6 @@ from gateway.config.rules import (
     Origin,
     Port,
     Quota,
-    Rate,
     RedisUrl,
     Seconds,
     SecondsOrNone,
@@ -38,7 +37,6 @@ from gateway.config.rules import (
     StorageUrl,
     Tag,
     Text,
-    Wanted,
     WebhookUrl,
     Weight,
     Whole,
@@ -47,31 +45,10 @@ from gateway.config.rules import (
     fault,
     must_be,
 )
-from gateway.types import OnUnsupported, Price, Webhook
+from gateway.config.sections import OpenSection, Section
+from gateway.types import Webhook
 
 SelectionName = Literal["least_loaded", "weighted", "round_robin", "two_choices", "sticky"]
-
-
-class Section(BaseModel):
-    """A part of the tree. Unknown keys are errors and values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class OpenSection(Section):
-    """A part whose further keys belong to the type of the upstream, which checks them with `read_options`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keys that are the type's own."""
-        return dict(self.model_extra or {})
-
-    def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        # What a type keeps among its own keys may be a secret: only their names are told.
-        own = [(name, getattr(self, name)) for name, field in type(self).model_fields.items() if field.repr]
-        return [*own, ("options", sorted(self.options))]
 
 
 class ServerConfig(Section):
@@ -179,19 +156,6 @@ class AccountConfig(OpenSection):
         return {key: value for key, value in renamed.items() if (key, value) != ("api_key", "")}
 
 
-def _model_entry(given: object) -> object:
-    return {"id": given} if isinstance(given, str) else given
-
-
-class ModelConfig(Section):
-    """A model that an upstream serves. In YAML its bare id will do."""
-
-    id: Text
-    kinds: tuple[KindName, ...] = ()
-    """Empty: what the type of the upstream knows of it."""
-    name: Text | None = None
-
-
 class QuotaResetConfig(Section):
     """When daily quotas come back."""
 
@@ -214,7 +178,7 @@ class UpstreamConfig(OpenSection):
     """Requests at once over all its accounts. None: as many as they take."""
     quota_reset: QuotaResetConfig | None = None
     """None: what the type says, midnight in UTC where it says nothing."""
-    models: tuple[Annotated[ModelConfig, BeforeValidator(_model_entry)], ...] = ()
+    models: tuple[ModelEntry, ...] = ()
     """Empty: all that it lists. Else only these, listed or not."""
     accounts: tuple[AccountConfig, ...] = ()
 
@@ -228,73 +192,6 @@ class PoolConfig(Section):
     """Requests that wait at one upstream; over it, they are refused at once."""
     retry_budget: Share = 0.2
     """Retries after faults of upstreams, as a share of requests."""
-
-
-class PriceConfig(Section):
-    """What a model costs, in any mix of the ways to charge for it."""
-
-    currency: Currency
-    input_tokens: Rate | None = None
-    """A million tokens read; likewise the next two, and `characters`."""
-    cached_tokens: Rate | None = None
-    """None: as `input_tokens`."""
-    output_tokens: Rate | None = None
-    image: Rate | None = None
-    """Each image."""
-    second: Rate | None = None
-    """Each second of video or sound."""
-    characters: Rate | None = None
-    request: Rate | None = None
-    """Each request."""
-    when: Mapping[Text, Wanted] = {}
-    """It holds for requests whose parameters have these values, or one of several."""
-
-    @model_validator(mode="after")
-    def _charges(self) -> Self:
-        if all(rate is None for name, rate in self if name not in ("currency", "when")):
-            rates = (name for name in type(self).model_fields if name not in ("currency", "when"))
-            raise fault(f"must say what is charged for: any of {', '.join(rates)}")
-        return self
-
-    @property
-    def price(self) -> Price:
-        return Price(**dict(self))
-
-
-def _prices(given: object) -> object:
-    return [given] if isinstance(given, dict) else given
-
-
-class ModelsConfig(Section):
-    """Names, stand-ins and defaults of models."""
-
-    aliases: Mapping[Text, Text] = {}
-    fallbacks: Mapping[Text, tuple[Text, ...]] = {}
-    """What to try when a model fails through no fault of the caller, in order."""
-    on_unsupported: Annotated[OnUnsupported, must_be(f"one of {', '.join(get_args(OnUnsupported))}")] = "reject"
-    """What becomes of a value that a model does not take, where the request does not say: it is refused, replaced by
-    the nearest, or left out."""
-    defaults: Mapping[KindName, Text] = {}
-    """The model for `auto`, or where a request names none."""
-    prices: Mapping[Text, Annotated[tuple[PriceConfig, ...], BeforeValidator(_prices)]] = {}
-    """What models cost, by name, by `<upstream>/<model>`, or by either with `*` for any characters. Of several prices
-    the first that holds counts."""
-
-    @property
-    def price_list(self) -> Mapping[str, Sequence[Price]]:
-        return {name: [one.price for one in prices] for name, prices in self.prices.items()}
-
-    @field_validator("aliases")
-    @classmethod
-    def _no_circle(cls, aliases: Mapping[str, str]) -> Mapping[str, str]:
-        for start in aliases:
-            seen, name = [start], aliases[start]
-            while name in aliases and name not in seen:
-                seen.append(name)
-                name = aliases[name]
-            if name == start:
-                raise fault(f"must not go round in a circle: {' → '.join([*seen, start])}")
-        return aliases
 
 
 class TasksConfig(Section):

@@ -34,7 +34,7 @@ from gateway.http import Timeouts
 from gateway.patience import Patience
 from gateway.relay.measured import counted
 from gateway.relay.tried import Tried
-from gateway.relay.work import Events, Fit, Relayed, Served, Work
+from gateway.relay.work import Events, Fit, Relayed, Served, Suggest, Work
 from gateway.types import (
     Account,
     AnyRequest,
@@ -83,9 +83,11 @@ class Relay:
         slot_wait: float = 30.0,
         prices: PriceBook | None = None,
         fit: Fit | None = None,
+        suggest: Suggest | None = None,
     ) -> None:
         """`upstreams` and `pools` may change while it runs. `slot_wait`: seconds a request waits for a slot. `fit`:
-        what a candidate makes of a request; without it every candidate takes everything."""
+        what a candidate makes of a request; without it every candidate takes everything. `suggest`: which other models
+        could do what none of the candidates did; without it nobody says."""
         self.upstreams = upstreams
         self.pools = pools
         self.inputs = inputs
@@ -95,6 +97,7 @@ class Relay:
         self.slot_wait = slot_wait
         self.prices = prices or PriceBook()
         self.fit = fit
+        self.suggest = suggest
 
     async def open(self, work: Work) -> Relayed:
         """Carry a streaming operation to its first event. Raises what ended the last attempt."""
@@ -148,8 +151,9 @@ class Relay:
             return None
         fitted = self.fit(request, candidate, wishes.on_unsupported)
         if wishes.max_cost is not None:
-            prices = self.prices.of(candidate.upstream, candidate.card.id)
-            check_cost(quote(prices, fitted.request, candidate.card), wishes.max_cost)
+            card = self.prices.card(candidate.upstream, candidate.card.id) or candidate.card
+            prices = self.prices.of(candidate.upstream, candidate.card.id, card)
+            check_cost(quote(prices, fitted.request, card), wishes.max_cost)
         return fitted
 
     async def _attempts(
@@ -227,11 +231,17 @@ class Relay:
     def _given_up(self, work: Work, error: GatewayError) -> GatewayError:
         if isinstance(error, AccountError) and not error.acted and (soonest := self._soonest(work)) is not None:
             error.retry_after = whole_seconds(soonest)
+        self._suggested(work, error)
         error.attempts = tuple(work.attempts)
         first = work.candidates[0]
         blamed = next((candidate for candidate in work.candidates if candidate.upstream == error.upstream), first)
         self._record(work, blamed, error.account, error, Usage())
         return error
+
+    def _suggested(self, work: Work, error: GatewayError) -> None:
+        """Who is bound to an account, as a chat that goes on there, has another way left."""
+        if self.suggest is not None and work.only is None:
+            self.suggest(error, work.request, work.kind, work.candidates, work.principal.account_tags)
 
     def _soonest(self, work: Work) -> float | None:
         """Seconds until an account could take it, whichever it was that failed last; None for never."""
@@ -268,6 +278,7 @@ class Relay:
         except GatewayError as error:
             failure = error
             error.upstream, error.account = relayed.candidate.upstream, relayed.account.id
+            self._suggested(work, error)
             raise
         except (asyncio.CancelledError, GeneratorExit):
             if not patience.spent():

@@ -27,6 +27,8 @@ from gateway.upstreams.base import Upstream
 
 Events = AsyncGenerator[Event]
 Fit = Callable[[MediaRequest, Candidate, OnUnsupported | None], Fitted]
+Suggest = Callable[[GatewayError, AnyRequest, Kind, Sequence[Candidate], frozenset[str]], None]
+"""Puts into an error which other models could do it, for who may use accounts with these tags."""
 Sending = Callable[[Candidate, Account], Awaitable[None]]
 """Awaited when everything is ready and nothing was sent yet, before every attempt. What it raises stops the request."""
 

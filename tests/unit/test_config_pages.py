@@ -28,25 +28,26 @@ def paths(model: type[BaseModel], at: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         path = f"{at}.{name}" if at else name
         inner = list(sections(field.annotation))
-        if not inner or inner[0][0]:
+        if not inner or inner[0][0] or path in BY_NAME:
             yield path
         for step, section in inner:
             yield from paths(section, path + step)
 
 
+BY_NAME = {"models.prices", "upstreams[].models[].parameters", "upstreams[].models[].inputs"}
+"""Sections that stand in a mapping, under names that the operator gives."""
+
 ALL_PATHS = list(paths(Config))
 
 
-BY_NAME = {"models.prices"}
-"""Sections that stand in a mapping, under names that the operator gives."""
-
-
-def written(tree: Any, at: str = "") -> Iterator[str]:
+def written(tree: Any, at: str = "", *, named: bool = False) -> Iterator[str]:
+    """`named`: it stands under a name that the operator gave."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            path = at if at in BY_NAME else f"{at}.{key}" if at else key
+            by_name = at in BY_NAME and not named
+            path = at if by_name else f"{at}.{key}" if at else key
             yield path
-            yield from written(value, path)
+            yield from written(value, path, named=by_name)
     elif isinstance(tree, list):
         for item in tree:
             yield from written(item, f"{at}[]")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.catalog.models import Catalog, Source, stanza_card
+from gateway.catalog.models import Catalog, Source
 from gateway.errors import GatewayError, UpstreamFailed
 from gateway.http import Outbound
 from gateway.types import Account, Candidate, Kind, ModelCard
@@ -154,7 +154,7 @@ def test_a_name_that_nobody_could_mean_is_not_even_offered_to_who_takes_any() ->
     found = catalog(StandIn("any", adopts="x"))
     assert len(where(found, "x" * 256)) == 1
     assert refused(found, "x" * 257).code == "model_not_found"
-    assert len(found._resolved) == 1
+    assert len(found._options) == 1
 
 
 def test_a_model_that_cannot_is_told_with_those_that_can() -> None:
@@ -361,18 +361,3 @@ async def test_who_is_new_or_has_other_accounts_is_asked_for_its_list_at_once_an
     assert where(found, "new") == ["new/new"]
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
-
-
-# --- models that a stanza names ---
-
-
-def test_the_operator_s_word_goes_over_the_provider_s() -> None:
-    up = Shelf("up", card("m", context_length=9), adopts="new-")
-    assert stanza_card("m", (), up) == card("m", context_length=9)
-    assert stanza_card("m", ("t2i",), up, "My model") == card("m", "t2i", context_length=9, name="My model")
-    assert stanza_card("new-x", (), up) == card("new-x")
-
-
-def test_a_model_that_nobody_knows_can_what_its_upstream_can() -> None:
-    made = stanza_card("x", (), Shelf("up"))
-    assert (made.kinds, made.created > 0) == (frozenset({"t2t", "t2i", "i2i"}), True)

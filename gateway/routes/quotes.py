@@ -1,0 +1,166 @@
+"""What a generation would be, before it is asked for: where, with which values, for how much, when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+import msgspec
+from starlette.requests import Request
+
+from gateway.catalog import quotes
+from gateway.catalog.fitting import parameters
+from gateway.catalog.quotes import Quote
+from gateway.errors import InvalidRequest, NoAccount
+from gateway.routes.choosing import choose
+from gateway.routes.house import Answer, hints_of, house_of, principal_of, read_body
+from gateway.routes.model_resource import price_json
+from gateway.types import (
+    Adjustment,
+    AnyRequest,
+    Candidate,
+    ChatRequest,
+    EmbeddingRequest,
+    Input,
+    Kind,
+    MediaRequest,
+    TranscriptionRequest,
+    Wishes,
+)
+from gateway.wire import body as wire_body
+from gateway.wire import native, openai_chat
+from gateway.wire import task as wire_task
+from gateway.wire.wishes import adjustments_json, wishes
+
+_NO_PARAMETERS: Final = frozenset(
+    {"model", "messages", "stream", "stream_options", "tools", "functions", "prompt", "images", "image", "input"}
+)
+"""Members of a chat's body that are no parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a generation would be asked for, and where."""
+
+    kind: Kind
+    request: AnyRequest
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place that takes it."""
+
+    candidate: Candidate
+    request: AnyRequest
+    """With every value that would be used."""
+    adjustments: tuple[Adjustment, ...]
+    wait: float | None
+    """Seconds until an account can serve; None where nobody knows."""
+
+
+async def quote(request: Request) -> Answer:
+    """POST /api/quote with any generation body: what it would be, where, for how much, and whether now. Spends nothing.
+
+    Raises what the generation itself would be refused with before anything is spent.
+    """
+    house = house_of(request)
+    body = wire_task.flat(wire_body.decode(await read_body(request)))
+    wanted = wishes(body)
+    asked = await _asked(request, body, wanted)
+    place = _place(request, asked, wanted)
+    first = place.candidate
+    card = house.catalog.known(first.upstream, first.card.id) or first.card
+    found = quotes.quote(house.relay.prices.of(first.upstream, card.id, card), place.request, card)
+    return Answer(
+        msgspec.json.encode(
+            {
+                "model": card.id,
+                "upstream": first.upstream,
+                "kind": asked.kind,
+                "parameters": _parameters(place.request),
+                "adjustments": adjustments_json(place.adjustments),
+                "price": _price(found),
+                "estimate_seconds": card.estimate,
+                "available": place.wait == 0,
+                "available_in_seconds": place.wait,
+            }
+        )
+    )
+
+
+async def _asked(request: Request, body: native.Body, wanted: Wishes) -> Asked:
+    house = house_of(request)
+    model, several = wire_body.text(body, "model") or "", bytes(body.get("input", b"")).startswith(b"[")
+    choice = await choose(request, model, "embedding" if several else native.kind(body), fallback=wanted.fallback)
+    if choice.kind in ("embedding", "transcription"):
+        return Asked(choice.kind, _of_texts(choice.kind, model, body), choice.candidates)
+    named, implied = wire_task.images(body)
+    chat = openai_chat.parse(native.chat_body(wire_task.with_message(body)))
+    turns = openai_chat.messages(chat)
+    found = named or native.inputs(turns)
+    kind = choice.kind if choice.kind == "t2t" and not implied else native.fitting(implied or choice.kind, len(found))
+    if kind != choice.kind:
+        choice = await choose(request, model, kind, inputs=bool(found), fallback=wanted.fallback)
+    what: AnyRequest
+    if kind == "t2t":
+        what = msgspec.structs.replace(chat, body=choice.filled(chat.body))
+    else:
+        what = _media(request, choice.filled(body), kind, model or choice.candidates[0].card.id, turns, found)
+        what = await house.inputs.resolved(what, principal_of(request).id)
+    return Asked(kind, what, house.choosing.in_order(choice.candidates, what, wanted))
+
+
+def _media(
+    request: Request, body: native.Body, kind: Kind, model: str, turns: list[dict[str, Any]], found: tuple[Input, ...]
+) -> MediaRequest:
+    prompt = openai_chat.text(turns[-1].get("content"))
+    return native.media_request(body, kind, model, prompt, found, hints_of(request))
+
+
+def _of_texts(kind: Kind, model: str, body: native.Body) -> EmbeddingRequest | TranscriptionRequest:
+    """What is no generation, but costs all the same. The length of a recording shows only in the recording."""
+    if kind == "transcription":
+        return TranscriptionRequest(model, b"", "", "")
+    name = next((name for name in ("input", "message", "prompt") if name in body), "input")
+    found = wire_body.read_any(body, name, str | list[str]) or ()
+    return EmbeddingRequest(model, (found,) if isinstance(found, str) else tuple(found))
+
+
+def _place(request: Request, asked: Asked, wanted: Wishes) -> Place:
+    """Where it would be made: the first place that takes it and can serve now, else the one that can soonest."""
+    house, tags = house_of(request), principal_of(request).account_tags
+    places: list[Place] = []
+    refusal: InvalidRequest | NoAccount | None = None
+    for candidate in asked.candidates:
+        try:
+            fitted = house.relay.fitted(asked.request, candidate, wanted)
+        except (InvalidRequest, NoAccount) as error:
+            refusal = refusal or error
+            continue
+        wait = house.catalog.waits([candidate], asked.kind, tags)
+        place = Place(candidate, fitted.request, fitted.adjustments, wait) if fitted else None
+        places.append(place or Place(candidate, asked.request, (), wait))
+        if wait == 0:
+            break
+    if not places:
+        assert refusal is not None, "a resolved request has candidates"
+        if house.relay.suggest is not None:
+            house.relay.suggest(refusal, asked.request, asked.kind, asked.candidates, tags)
+        raise refusal
+    return min(places, key=lambda place: float("inf") if place.wait is None else place.wait)
+
+
+def _parameters(request: AnyRequest) -> Mapping[str, Any]:
+    """What it would be made with."""
+    if isinstance(request, ChatRequest):
+        return wire_body.decoded(request.body, _NO_PARAMETERS)
+    return parameters(request) if isinstance(request, get_args(MediaRequest)) else {}
+
+
+def _price(found: Quote | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    per = {name: rate for name, rate in price_json(found.price).items() if name not in ("currency", "when")}
+    return {"amount": found.amount, "currency": found.price.currency, "exact": found.exact, "per": per}
