@@ -104,11 +104,11 @@ def wanted(parameter: Parameter) -> str:
         case None, None:
             return kind
         case None, most:
-            return f"{kind} of at most {most:g}{unit}"
+            return f"{kind} of at most {shown(most)}{unit}"
         case least, None:
-            return f"{kind} of at least {least:g}{unit}"
+            return f"{kind} of at least {shown(least)}{unit}"
         case least, most:
-            return f"{kind} from {least:g} to {most:g}{unit}"
+            return f"{kind} from {shown(least)} to {shown(most)}{unit}"
 
 
 def shown(value: Any) -> str:
@@ -118,7 +118,9 @@ def shown(value: Any) -> str:
     found = plain(value)
     if isinstance(found, bool):
         return "true" if found else "false"
-    return f"{found:g}" if isinstance(found, int | float) else str(found)[:60]
+    if isinstance(found, int | float):
+        return f"{int(found)}" if abs(found) < 1e18 and found == int(found) else f"{found:g}"
+    return str(found)[:60]
 
 
 def plain(value: Any) -> Any:

@@ -319,7 +319,8 @@ class Catalog:
         source = next((one for one in self.sources if one.upstream.name == candidate.upstream), None)
         if source is None:
             raise NoAccount(f"the upstream {candidate.upstream!r} is no longer configured")
-        card = self._cards(source).get(candidate.card.id) or candidate.card
+        name = candidate.card.id
+        card = self._cards(source).get(name) or source.upstream.adopt(name, request.kind) or candidate.card
         return fit(
             msgspec.structs.replace(request, model=candidate.card.id),
             card,

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from gateway.errors import InvalidRequest, UpstreamGarbled
 from gateway.routes.answers import linked, relayed_by, served_by, work
+from gateway.routes.choosing import choose
 from gateway.routes.forms import form_with_file
 from gateway.routes.house import Answer, connected, hints_of, house_of, read_body
 from gateway.routes.once import making
@@ -23,11 +24,12 @@ async def speak(request: Request) -> Answer:
     body = wire_body.decode(await read_body(request))
     model = wire_body.text(body, "model") or ""
     wanted = wishes(body)
-    resolved = house_of(request).catalog.resolve(model, "tts", fallback=wanted.fallback)
-    what = native.speech_request(body, model, wire_body.need(body, "input", str), hints_of(request))
+    choice = await choose(request, model, "tts", fallback=wanted.fallback)
+    what = native.speech_request(choice.filled(body), model, wire_body.need(body, "input", str), hints_of(request))
+    candidates = house_of(request).choosing.in_order(choice.candidates, what, wanted)
     with connected(request):
         async with making(request, paid=True):
-            relayed = await house_of(request).relay.open(work(request, "tts", what, resolved.candidates, wanted))
+            relayed = await house_of(request).relay.open(work(request, "tts", what, candidates, wanted))
         events = linked(request, relayed, aiter(relayed))
         async with aclosing(events):
             folded = await fold(events)

@@ -11,18 +11,18 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
-from gateway.catalog.models import Resolved
 from gateway.conversations import Conversation, Turn
 from gateway.errors import AccountError, Conflict, Unavailable, UpstreamUnreachable
 from gateway.live import EventStream
 from gateway.relay import Relayed
 from gateway.routes import media_chat
 from gateway.routes.answers import NATIVE, OPENAI, Dialect, relayed_by, stream, work
+from gateway.routes.choosing import choose
 from gateway.routes.continuing import continued
 from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, read_body
 from gateway.routes.kept_text import KeptText, kept
 from gateway.routes.once import making
-from gateway.types import ChatRequest, Event
+from gateway.types import Candidate, ChatRequest, Event
 from gateway.wire import body as wire_body
 from gateway.wire import native, openai_chat
 from gateway.wire.openai_chat import DONE, Heading
@@ -48,9 +48,12 @@ async def create_native(request: Request) -> Answered:
 async def _answer(request: Request, asked: native.Body, body: native.Body, dialect: Dialect) -> Answered:
     chat = openai_chat.parse(body)
     wanted = wishes(asked)
-    resolved = house_of(request).catalog.resolve(chat.model, native.kind(asked), fallback=wanted.fallback)
-    if resolved.kind != "t2t":
-        return await media_chat.answer(request, asked, chat, resolved.kind, dialect, wanted)
+    choice = await choose(request, chat.model, native.kind(asked), fallback=wanted.fallback)
+    if choice.kind != "t2t":
+        return await media_chat.answer(request, asked, chat, choice.kind, dialect, wanted)
+    if choice.params:
+        chat = msgspec.structs.replace(chat, body=choice.filled(chat.body))
+    candidates = house_of(request).choosing.in_order(choice.candidates, chat, wanted)
     keeping = kept(request, chat)
     if hints := hints_of(request):
         chat = msgspec.structs.replace(chat, hints=hints)
@@ -58,13 +61,17 @@ async def _answer(request: Request, asked: native.Body, body: native.Body, diale
     if names is None and not dialect.native:
         with connected(request):
             async with making(request):
-                relayed = await house_of(request).relay.open(work(request, "t2t", chat, resolved.candidates))
+                relayed = await house_of(request).relay.open(work(request, "t2t", chat, candidates))
             return await _told(request, chat, relayed, aiter(relayed), {}, keeping)
-    return await _turn(request, chat, resolved, names or native.Names(None, None), keeping)
+    return await _turn(request, chat, candidates, names or native.Names(None, None), keeping)
 
 
 async def _turn(
-    request: Request, chat: ChatRequest, resolved: Resolved, names: native.Names, keeping: KeptText | None
+    request: Request,
+    chat: ChatRequest,
+    candidates: tuple[Candidate, ...],
+    names: native.Names,
+    keeping: KeptText | None,
 ) -> Answered:
     """A chat that belongs to a conversation: it goes on where it is held, and its new turn is kept."""
     house = house_of(request)
@@ -72,18 +79,20 @@ async def _turn(
     added = openai_chat.messages(chat)
     with connected(request):
         async with making(request):
-            relayed = await _held(request, chat, resolved, conversation)
+            relayed = await _held(request, chat, candidates, conversation)
             if relayed is None:
                 whole = _with_earlier(chat, conversation, added)
-                relayed = await house.relay.open(work(request, "t2t", whole, resolved.candidates))
+                relayed = await house.relay.open(work(request, "t2t", whole, candidates))
         turn = Turn(added, chat.model or relayed.candidate.card.id, relayed.candidate.upstream, relayed.account.id)
         extra = native.names_json(conversation.chat_id, conversation.response_id)
         return await _told(request, chat, relayed, _kept(request, relayed, conversation, turn), extra, keeping)
 
 
-async def _held(request: Request, chat: ChatRequest, resolved: Resolved, conversation: Conversation) -> Relayed | None:
+async def _held(
+    request: Request, chat: ChatRequest, candidates: tuple[Candidate, ...], conversation: Conversation
+) -> Relayed | None:
     """Go on at the account that holds the conversation; None where it cannot, so that all turns are sent anew."""
-    at = tuple(found for found in resolved.candidates if found.upstream == conversation.upstream)
+    at = tuple(found for found in candidates if found.upstream == conversation.upstream)
     if conversation.ref is None or not at:
         return None
     held = work(request, "t2t", msgspec.structs.replace(chat, chat=conversation.ref), at[:1])

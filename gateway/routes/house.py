@@ -134,7 +134,7 @@ class House:
         forget = Ledger(self.database).sweep
         self.keeping = Keeping(self.references, forget, lambda: self.config.retention, self.drain)
         self.holdings = Holdings(self.database)
-        self.batching = Batching(Batches(self.database), self.tasks, self.catalog)
+        self.batching = Batching(Batches(self.database), self.tasks, self.choosing)
         self.tasks.poller.recorder.batched = self.batching.wake
 
 

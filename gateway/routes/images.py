@@ -15,6 +15,7 @@ from starlette.requests import Request
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.live import EventStream
 from gateway.routes.answers import begun, linked, openai_error, relayed_by, work
+from gateway.routes.choosing import choose
 from gateway.routes.continuing import continued
 from gateway.routes.house import Answer, connected, hints_of, house_of, read_body
 from gateway.routes.once import making
@@ -34,11 +35,12 @@ async def generate(request: Request) -> Answer | EventStream:
     wanted = wishes(body)
     found = tuple(map(Input, wire_body.read(body, "files", list[str]) or ())) if "continue_from" in body else ()
     kind: Kind = "i2i" if found else "t2i"
-    resolved = house_of(request).catalog.resolve(model, kind, fallback=wanted.fallback)
-    what = native.image_request(body, kind, model, prompt, found, hints_of(request))
+    choice = await choose(request, model, kind, fallback=wanted.fallback)
+    what = native.image_request(choice.filled(body), kind, model, prompt, found, hints_of(request))
+    candidates = house_of(request).choosing.in_order(choice.candidates, what, wanted)
     with connected(request):
         async with making(request, paid=True):
-            relayed = await house_of(request).relay.open(work(request, kind, what, resolved.candidates, wanted))
+            relayed = await house_of(request).relay.open(work(request, kind, what, candidates, wanted))
     headers = relayed_by(request, relayed)
     events = linked(request, relayed, aiter(relayed))
     if wire_body.read(body, "stream", bool):

@@ -16,6 +16,7 @@ from gateway.errors import DatabaseUnavailable, Draining
 from gateway.live import EventStream
 from gateway.routes import attempts
 from gateway.routes.answers import Dialect, linked, relayed_by, served_as, stream, with_link, work
+from gateway.routes.choosing import choose
 from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, request_id_of, webhook_for
 from gateway.routes.once import making, once_of
 from gateway.routes.task_resource import WORDS
@@ -34,6 +35,7 @@ from gateway.types import (
     MediaReady,
     Progress,
     Usage,
+    VideoRequest,
     Wishes,
 )
 from gateway.wire import body as wire_body
@@ -52,16 +54,18 @@ async def answer(
     turns = openai_chat.messages(chat)
     prompt, found = openai_chat.text(turns[-1].get("content")), native.inputs(turns)
     kind = native.fitting(kind, len(found))
-    resolved = house.catalog.resolve(chat.model, kind, inputs=bool(found), fallback=wanted.fallback)
+    choice = await choose(request, chat.model, kind, inputs=bool(found), fallback=wanted.fallback)
+    asked = choice.filled(asked)
     names = native.names(asked) or native.Names(None, None)
     talk = await house.conversations.open(principal_of(request).id, names.chat_id, names.parent_id)
-    model = chat.model or resolved.candidates[0].card.id
-    if kind in native.VIDEO_KINDS:
+    model = chat.model or choice.candidates[0].card.id
+    what = native.media_request(asked, kind, model, prompt, found, hints_of(request))
+    candidates = house.choosing.in_order(choice.candidates, what, wanted)
+    if isinstance(what, VideoRequest):
         _check_wait(request, asked)
-        video = native.video_request(asked, kind, model, prompt, found, hints_of(request))
         task = await house.tasks.submit(
-            video,
-            resolved.candidates,
+            what,
+            candidates,
             principal_of(request),
             request_id=request_id_of(request),
             chat_id=talk.chat_id,
@@ -73,8 +77,7 @@ async def answer(
         if task.request_id == request_id_of(request):  # else it was asked for before, and its turn is kept
             await _promised(request, task, talk, turns)
         return await _task_answer(request, asked, chat, task, dialect)
-    what = native.media_request(asked, kind, model, prompt, found, hints_of(request))
-    return await _made_now(request, chat, what, kind, resolved.candidates, talk, turns, dialect, wanted)
+    return await _made_now(request, chat, what, kind, candidates, talk, turns, dialect, wanted)
 
 
 # --- made while the caller waits: images, speech, music ---

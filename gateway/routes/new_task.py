@@ -22,7 +22,7 @@ async def create(request: Request) -> Answer:
     body = await continued(request, flat, in_chat=False)
     limit = preferred_wait(request)
     webhook = webhook_for(request, body)
-    found = asked(body, house.catalog, hints_of(request))
+    found = await asked(body, house.choosing, principal_of(request), hints_of(request))
     task = await house.tasks.submit(
         found.request,
         found.candidates,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.catalog.models import Catalog
+from gateway.catalog.choosing import Choosing
 from gateway.errors import InvalidRequest
-from gateway.types import Candidate, Kind, TaskRequest, Wishes
+from gateway.types import Candidate, Kind, Principal, TaskRequest, Wishes
 from gateway.wire import native, openai_chat
 from gateway.wire import task as wire_task
 from gateway.wire.wishes import wishes
@@ -30,7 +30,7 @@ class Asked:
     """Seconds."""
 
 
-def asked(given: Body, catalog: Catalog, hints: dict[str, str]) -> Asked:
+async def asked(given: Body, choosing: Choosing, principal: Principal, hints: dict[str, str]) -> Asked:
     """What a body asks for. Raises what is wrong with it, and ModelNotFound."""
     flat = wire_task.flat(given)
     wanted = wishes(flat)
@@ -41,20 +41,23 @@ def asked(given: Body, catalog: Catalog, hints: dict[str, str]) -> Asked:
     turns = openai_chat.messages(chat)
     found = named or native.inputs(turns)
     kind = native.kind(body) or implied
-    resolved = catalog.resolve(
+    choice = await choosing.choose(
         chat.model,
         native.fitting(kind, len(found)) if kind else None,
+        principal,
         inputs=bool(found),
         fallback=wanted.fallback,
     )
-    kind = resolved.kind
+    kind, places = choice.kind, choice.candidates
     if kind == "t2t":
-        whole = msgspec.structs.replace(chat, stream=False, include_usage=False, hints=hints)
-        return Asked(kind, whole, resolved.candidates, wanted, metadata, deadline)
+        whole = msgspec.structs.replace(
+            chat, body=choice.filled(chat.body), stream=False, include_usage=False, hints=hints
+        )
+        return Asked(kind, whole, choosing.in_order(places, whole, wanted), wanted, metadata, deadline)
     if kind not in native.CHAT_TYPES:
         raise InvalidRequest(f"a task cannot be of kind {kind}", param="kind")
     kind = native.fitting(kind, len(found), "kind")
-    model = chat.model or resolved.candidates[0].card.id
+    model = chat.model or places[0].card.id
     prompt = openai_chat.text(turns[-1].get("content"))
-    request = native.media_request(body, kind, model, prompt, found, hints)
-    return Asked(kind, request, resolved.candidates, wanted, metadata, deadline)
+    request = native.media_request(choice.filled(body), kind, model, prompt, found, hints)
+    return Asked(kind, request, choosing.in_order(places, request, wanted), wanted, metadata, deadline)

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from gateway.catalog.models import Catalog
+from gateway.catalog.choosing import Choosing
 from gateway.errors import Conflict, DatabaseUnavailable, GatewayError, NotFound, StorageUnavailable
 from gateway.tasks.asked import asked
 from gateway.tasks.batch import Batch, Wanted
@@ -28,10 +28,10 @@ log = structlog.get_logger(__name__)
 
 
 class Batching:
-    def __init__(self, batches: Batches, tasks: Tasks, catalog: Catalog) -> None:
+    def __init__(self, batches: Batches, tasks: Tasks, choosing: Choosing) -> None:
         self.batches = batches
         self.tasks = tasks
-        self.catalog = catalog
+        self.choosing = choosing
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -86,7 +86,7 @@ class Batching:
         return await self.batches.get(batch_id, principal.id)
 
     async def _task(self, batch: Batch, wanted: Wanted, once: Once) -> str:
-        found = asked(wanted.body, self.catalog, {})
+        found = await asked(wanted.body, self.choosing, batch.principal, {})
         task = await self.tasks.submit(
             found.request,
             found.candidates,

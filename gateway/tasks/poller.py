@@ -55,6 +55,7 @@ class Poller:
         self.notices = notices or Notices()
         self.recorder = Recorder(store, self.notices, relay.meter, relay.prices)
         self.recorder.wake = self._due_in
+        self.recorder.suggest = relay.suggest
         pace = Pace()
         self.submission = Submission(store, relay, self.recorder, pace, interval)
         self.generating = Generating(store, relay, self.recorder, self.submission)

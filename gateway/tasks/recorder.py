@@ -13,11 +13,12 @@ from gateway.catalog.prices import PriceBook
 from gateway.catalog.quotes import expected
 from gateway.errors import Attempt, DatabaseUnavailable, GatewayError, StorageUnavailable
 from gateway.relay.measured import with_media
+from gateway.relay.work import Suggest
 from gateway.tasks.notices import Notices
 from gateway.tasks.schedule import BACKOFF_MAX
 from gateway.tasks.store import Store
 from gateway.tasks.task import Task, told
-from gateway.types import ModelCard, Usage, UsageRecord
+from gateway.types import Candidate, ModelCard, Usage, UsageRecord
 from gateway.usage import Meter, measures
 
 WRITE_AGAIN_SECONDS = 0.5
@@ -40,6 +41,8 @@ class Recorder:
         self.announced: Callable[[], None] = lambda: None
         """Called when a webhook may wait."""
 
+        self.suggest: Suggest | None = None
+        """Which other models could have done it, if anybody can say."""
         self.batched: Callable[[], None] = lambda: None
         """Called when a task of a batch has ended."""
 
@@ -68,6 +71,11 @@ class Recorder:
         state: Literal["failed", "expired"] = "failed",
         usage: Usage | None = None,
     ) -> GatewayError:
+        if self.suggest is not None:
+            candidates = [
+                Candidate(upstream, ModelCard(model, frozenset({task.kind}))) for upstream, model in task.candidates
+            ]
+            self.suggest(error, task.request, task.kind, candidates, frozenset(task.account_tags))
         await self.end(replace(task, state=state, error=told(error), eta=None), error, usage)
         return error
 

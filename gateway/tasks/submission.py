@@ -128,15 +128,16 @@ class Submission:
 
     async def reconcile(self, task: Task) -> GatewayError | None:
         """Look for the job of an asking that was never answered. It is never asked for again."""
-        found, video = self._finder(task), task.video
-        if found is None or video is None:
+        found, video = self._finder(task), task.made
+        if found is None or not isinstance(video, VideoRequest):
             return await self.recorder.fail(task, SubmitOutcomeUnknown())
         upstream, account = found
+        video = msgspec.structs.replace(video, model=task.model)
         task = replace(task, state="submit_unknown", polls=task.polls + 1)
         since = task.submitted_at or task.created_at
         await self.pace.turn(account.id, upstream.polls_per_second)
         try:
-            job = await within(upstream.find(_asked(video, task.model), since, account), FIND_SECONDS)
+            job = await within(upstream.find(video, since, account), FIND_SECONDS)
         except GatewayError as error:
             log.warning("looking for a job failed", task=task.id, account=task.account, code=error.code)
             await self.recorder.put_off(task, backoff(LOOK_SECONDS, task.polls, error.retry_after))
@@ -212,10 +213,6 @@ def as_fitted(task: Task, fitted: Fitted) -> Task:
     if isinstance(task.request, ImageRequest):
         used["n"] = task.request.n  # whatever part of it was asked for last
     return replace(task, parameters=used, adjustments=tuple(map(asdict, fitted.adjustments)))
-
-
-def _asked(request: VideoRequest, model: str) -> VideoRequest:
-    return msgspec.structs.replace(request, model=model)
 
 
 def _candidate(upstream: str, model: str, task: Task) -> Candidate:

@@ -101,14 +101,15 @@ class Tasks:
         `deadline`: seconds it may take, if not what its upstream and the configuration say. `once`: whether it was
         asked for before; then the earlier task is returned, as it stands.
         """
-        fitted = self._fitted(request, candidates, wishes)
+        tags = principal.account_tags
+        fitted = self._fitted(request, kind, candidates, wishes, tags)
         request = await self._ready(request, principal.id)
         now = self.store.now()
         first = candidates[0]
         task = Task(
             id=f"task_{secrets.token_hex(16)}",
             owner=principal.id,
-            kind=kind or ("t2t" if isinstance(request, ChatRequest) else request.kind),
+            kind=kind or _kind_of(request),
             model=first.card.id,
             upstream=first.upstream,
             account=None,
@@ -153,9 +154,16 @@ class Tasks:
             raise refusal
         return await self.store.get(task.id)
 
-    def _fitted(self, request: TaskRequest, candidates: Sequence[Candidate], wishes: Wishes) -> Fitted | None:
-        """The request as the first candidate takes it that takes it at all. Raises what the first one has against it:
-        before anything is written."""
+    def _fitted(
+        self,
+        request: TaskRequest,
+        kind: Kind | None,
+        candidates: Sequence[Candidate],
+        wishes: Wishes,
+        tags: frozenset[str],
+    ) -> Fitted | None:
+        """The request as the first candidate takes it that takes it at all. Raises what the first one has against it,
+        and who could do it: before anything is written."""
         first: GatewayError | None = None
         for candidate in candidates:
             try:
@@ -163,6 +171,8 @@ class Tasks:
             except (InvalidRequest, NoAccount) as error:
                 first = first or error
         assert first is not None, "a resolved request has candidates"
+        if self.relay.suggest is not None:
+            self.relay.suggest(first, request, kind or _kind_of(request), candidates, tags)
         raise first
 
     async def _ready(self, request: TaskRequest, owner: str) -> TaskRequest:
@@ -277,6 +287,10 @@ class Tasks:
             )
         await self.relay.ingest.forget(task.id, task.owner)
         await self.store.delete(task.id)
+
+
+def _kind_of(request: TaskRequest) -> Kind:
+    return "t2t" if isinstance(request, ChatRequest) else request.kind
 
 
 def _too_long(task: Task, limit: float) -> WaitTimeout:
