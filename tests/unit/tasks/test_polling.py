@@ -51,7 +51,11 @@ async def test_no_call_asks_for_jobs_of_two_accounts(tmp_path: Path) -> None:
             task = await its.submit()
             assert task.job is not None
             of[task.job.id] = (task.account or "").partition("/")[2]
-        await until(lambda: len({job for jobs, _ in upstream.calls for job in jobs}) == 12)
+
+        def looked_at() -> set[str]:
+            return {job for jobs, _ in upstream.calls for job in jobs} | {job.id for job, _ in upstream.polled}
+
+        await until(lambda: len(looked_at()) == 12)
     assert set(of.values()) == {"a", "b"}
     assert all(of[job] == account for jobs, account in upstream.calls for job in jobs)
 

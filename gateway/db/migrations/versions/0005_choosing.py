@@ -55,9 +55,7 @@ def upgrade() -> None:
         sa.Column("task_id", sa.Text(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("claimed_at", sa.Double(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["batch_id"], ["batches.id"], name="fk_batch_items_batch_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["batch_id"], ["batches.id"], name="fk_batch_items_batch_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("batch_id", "position", name="pk_batch_items"),
     )
     op.create_index("ix_batch_items_task_id", "batch_items", ["task_id"])
