@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import gcd
+
 from gateway.types import Size
 
 IMAGE_LIMITS = 64, 4096
@@ -29,6 +31,12 @@ def of_video(asked: Size | None) -> tuple[int, int]:
     if odd := [side for side in size if side % 2]:
         raise ValueError(f"a video's sides are even numbers of pixels, not {odd[0]}")
     return _within(size, VIDEO_LIMITS)
+
+
+def shown(width: int, height: int) -> Size:
+    """Pixels as a size."""
+    shape = gcd(width, height)
+    return Size(f"{width // shape}:{height // shape}", width, height)
 
 
 def _from_ratio(ratio: str, long: int, step: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
-from typing import ClassVar, ParamSpec, TypeVar
+from typing import ClassVar, ParamSpec, TypeVar, assert_never
 
 import msgspec
 from pydantic import Field, field_validator
@@ -34,6 +34,7 @@ from gateway.sandbox.dice import dice
 from gateway.sandbox.faults import Fault
 from gateway.sandbox.names import IMAGE, OWN, VIDEO
 from gateway.sandbox.shot import Shot, carried, developed
+from gateway.sandbox.takes import LENGTHS, MAX_IMAGES, MUSIC_SECONDS, VIDEO_SECONDS, parameters
 from gateway.types import (
     Account,
     Balance,
@@ -48,6 +49,7 @@ from gateway.types import (
     Kind,
     Media,
     MediaReady,
+    MediaRequest,
     ModelCard,
     MusicRequest,
     PartialImage,
@@ -72,10 +74,6 @@ Hints = Mapping[str, str]
 STUDIO = ThreadPoolExecutor(2, "sandbox")
 """Where pictures, films and sound are made: few at a time, and never in the threads that everybody shares."""
 
-MAX_IMAGES = 10
-VIDEO_SECONDS = 5.0
-MUSIC_SECONDS = 20.0
-"""Where nobody says how long."""
 BEATS = (10, 30, 50, 70, 90)
 """Percent at which an image tells its progress; partial images, each finer, come after the second to fourth."""
 ARGUMENTS_PIECE = 12
@@ -175,10 +173,27 @@ class Sandbox(Upstream):
             context_length=131_072 if "t2t" in kinds else None,
             vision="t2t" in kinds,
             reasoning="t2t" in kinds,
+            parameters=parameters(kinds),
             max_n=MAX_IMAGES if kinds & IMAGE else 1,
             default_seconds=next((seconds for kinds, seconds in lasts if wanted & kinds), None),
             estimate=next((seconds for kinds, seconds in takes if wanted & kinds), None),
         )
+
+    def effective(self, request: MediaRequest, card: ModelCard) -> MediaRequest:
+        """Pixels and lengths as they will be."""
+        with _blamed_on("size"):
+            match request:
+                case ImageRequest():
+                    return msgspec.structs.replace(request, size=sizes.shown(*sizes.of_image(request.size)))
+                case VideoRequest():
+                    size = sizes.shown(*sizes.of_video(request.size))
+                    return msgspec.structs.replace(request, size=size, seconds=request.seconds or VIDEO_SECONDS)
+                case MusicRequest():
+                    return msgspec.structs.replace(request, seconds=request.seconds or MUSIC_SECONDS)
+                case SpeechRequest():
+                    return request
+                case never:
+                    assert_never(never)
 
     # --- generations ---
 
@@ -279,8 +294,8 @@ class Sandbox(Upstream):
         seconds = VIDEO_SECONDS if request.seconds is None else request.seconds
         if request.n != 1:
             raise InvalidRequest("'n' must be 1: a job of the sandbox makes one video", param="n")
-        if not 1 <= seconds <= 30:
-            raise UpstreamRefusedParameter(f"'seconds' must be from 1 to 30, not {seconds:g}", param="seconds")
+        if not LENGTHS[0] <= seconds <= LENGTHS[1]:
+            raise UpstreamRefusedParameter("a video takes {} to {} seconds".format(*LENGTHS), param="seconds")
         with _blamed_on("size"):
             width, height = sizes.of_video(request.size)
         with _blamed_on("image"):

@@ -139,13 +139,33 @@ class DashScope(Upstream):
     # --- images ---
 
     async def image(self, request: ImageRequest, account: Account) -> AsyncGenerator[Event]:
-        """What came out, if anything did. Of several images some may be missing, which is told in words, and nobody is
-        charged for those."""
-        by_task = self.options.image_tasks
-        stills.still(request, by_task=by_task)  # nothing is laid down for what cannot be asked
-        shown = await self._shown(request, account)
-        asked, task = stills.still(shown, by_task=by_task)
-        answer = await self._site.create(asked, account, task=task, images=shown.inputs)
+        """What came out, if anything did: as many calls as the number needs. Of several images some may be missing,
+        which is told in words, and nobody is charged for those."""
+        stills.still(stills.parts(request)[0], by_task=self.options.image_tasks)  # nothing is laid down for nothing
+        shown, came = await self._shown(request, account), records.Stills((), (), None)
+        for part in stills.parts(shown):
+            try:
+                async with aclosing(self._drawn(part, account)) as told:
+                    async for one in told:
+                        if isinstance(one, Progress):
+                            yield replace(one, percent=(100 * came.count + one.percent * part.n) / request.n)
+                        else:
+                            came = came.then(one)
+            except GatewayError as error:
+                if not came.made:
+                    raise
+                came = came.lost(request.n, error)
+                break
+        if came.missing:
+            yield TextDelta(came.told)
+        for media in came.made:
+            yield MediaReady(media)
+        yield Usage(images=len(came.made))
+
+    async def _drawn(self, request: ImageRequest, account: Account) -> AsyncGenerator[Progress | records.Stills]:
+        """One call: how far it is, where that shows, and at last what came of it. Raises why nothing did."""
+        asked, task = stills.still(request, by_task=self.options.image_tasks)
+        answer = await self._site.create(asked, account, task=task, images=request.inputs)
         if task and answer.output:
             name = answer.output.task_id
             yield Progress(0)
@@ -155,11 +175,7 @@ class DashScope(Upstream):
         came = records.stills(answer, request.n, account.credential)
         if not came.made:
             raise came.error or errors.UpstreamGarbled("the upstream's answer holds no image")
-        if came.missing:
-            yield TextDelta(came.told)
-        for media in came.made:
-            yield MediaReady(media)
-        yield Usage(images=len(came.made))
+        yield came
 
     async def _until_over(self, task: str, account: Account) -> AsyncGenerator[Answer]:
         """How an image's task stands. One that nobody waits for any longer is stopped, if it can be."""

@@ -138,13 +138,27 @@ class Stills:
     """Why the first of them did, where that is told."""
 
     @property
+    def count(self) -> int:
+        """Of all whose end is known."""
+        return len(self.made) + len(self.missing)
+
+    def then(self, more: Stills) -> Stills:
+        """With what came of another call after it."""
+        missing = (*self.missing, *(self.count + place for place in more.missing))
+        return Stills((*self.made, *more.made), missing, self.error or more.error)
+
+    def lost(self, asked: int, error: GatewayError) -> Stills:
+        """Nothing more comes of those that were `asked` for."""
+        return self.then(Stills((), tuple(range(1, asked - self.count + 1)), error))
+
+    @property
     def told(self) -> str:
         """The loss in words; empty where there is none."""
         if not self.missing:
             return ""
         which = ", ".join(map(str, self.missing))
         why = f": {self.error.message}" if self.error else ""
-        return f"Of {len(self.made) + len(self.missing)} images came to nothing {which}{why}\n"
+        return f"Of {self.count} images came to nothing {which}{why}\n"
 
 
 def stills(answer: Answer, asked: int, secret: str) -> Stills:

@@ -278,18 +278,27 @@ def test_a_chat_without_a_message_is_told_what_its_dialect_calls_it(client: Test
 
 
 @pytest.mark.parametrize("path", CHATS)
-def test_a_video_of_an_impossible_length_fails_with_its_task_named(client: TestClient, path: str) -> None:
+def test_a_video_of_an_impossible_length_is_refused_before_there_is_a_task(client: TestClient, path: str) -> None:
     answer = client.post(path, json={"message": "x", "chatType": "t2v", "seconds": 99})
     told = answer.json()
     inner = told["error"] if path == CHATS[0] else told
-    task_id = inner.pop("task_id")
-    told.pop("chatId", None)
-    assert [attempt["outcome"] for attempt in inner.pop("attempts")] == ["invalid_parameter"]
-    wrong = value("seconds", "'seconds' must be from 1 to 30, not 99", code="invalid_parameter")
-    told = in_own_words(told, wrong.message)
-    assert (answer.status_code, told) == (400, wrong.openai() if path == CHATS[0] else wrong.native())
-    status = client.get(f"/api/tasks/status/{task_id}").json()
-    assert (status["status"], status["code"]) == ("failed", "invalid_parameter")
+    assert (answer.status_code, inner["code"], inner["param"]) == (400, "unsupported_value", "seconds")
+    said = inner["message"] if path == CHATS[0] else inner["error"]
+    assert "'seconds' must be a number from 1 to 30 s with sandbox-video, not 99; the nearest is 30" in said
+    assert inner["nearest"] == "30"
+    assert "task_id" not in inner
+    assert client.get("/api/tasks").json()["data"] == []
+
+
+@pytest.mark.parametrize("path", CHATS)
+def test_a_video_that_the_upstream_refuses_fails_with_its_task_named(client: TestClient, path: str) -> None:
+    asked = {"message": "x", "chatType": "t2v"}
+    answer = client.post(path, json=asked, headers={"x-sandbox-fault": "refused"})
+    told = answer.json()
+    inner = told["error"] if path == CHATS[0] else told
+    assert (answer.status_code, inner["code"]) == (400, "content_policy_violation")
+    status = client.get(f"/api/tasks/status/{inner['task_id']}").json()
+    assert (status["status"], status["code"]) == ("failed", "content_policy_violation")
 
 
 def test_a_conversation_of_another_key_is_not_there(client: TestClient) -> None:

@@ -33,7 +33,7 @@ def test_each_caller_has_its_own(rig: Rig, me: Caller) -> None:
     assert other.ask("DELETE", f"{AT}/t2i").status_code == 404
     quote = me.told("POST", "/api/quote", {"prompt": "x", "kind": "t2i"})
     assert (quote["parameters"]["n"], quote["parameters"]["size"]) == (2, "64x64")
-    assert other.told("POST", "/api/quote", {"prompt": "x", "kind": "t2i"})["parameters"] == {"n": 1}
+    assert other.told("POST", "/api/quote", {"prompt": "x", "kind": "t2i"})["parameters"]["n"] == 1
     for kind in ("t2i", "t2t"):
         assert me.told("DELETE", f"{AT}/{kind}") == {"kind": kind, "object": "preference.deleted", "deleted": True}
     assert me.told("GET", AT) == {"object": "list", "data": []}
