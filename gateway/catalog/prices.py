@@ -10,11 +10,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
+from math import ceil
 from typing import Final
 
 import msgspec
 
-from gateway.types import AnyRequest, ChatRequest, Cost, ModelCard, Price, Size, Usage, Value
+from gateway.types import (
+    AnyRequest,
+    ChatRequest,
+    Cost,
+    ImageRequest,
+    ModelCard,
+    MusicRequest,
+    Price,
+    Size,
+    Usage,
+    Value,
+    VideoRequest,
+)
 
 MILLION: Final = Decimal(1_000_000)
 DIGITS: Final = 12
@@ -115,7 +128,7 @@ class PriceBook:
             return replace(usage, cost=exact(_decimal(usage.cost)))
         prices = self.of(upstream, model, card)
         price = price_of(prices, request) if prices else None
-        found = cost(price, usage) if price else None
+        found = cost(price, usage, calls(request, card or self.card(upstream, model))) if price else None
         return usage if found is None else replace(usage, cost=found.amount, currency=found.currency)
 
 
@@ -124,6 +137,18 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 # --- what comes of it ---
+
+
+def calls(request: AnyRequest, card: ModelCard | None) -> int:
+    """How many requests at the upstream come of one: images are asked for until there are enough, and of videos and
+    music each is paid for by itself."""
+    match request:
+        case ImageRequest():
+            return ceil(request.n / max(1, card.max_n if card else 1))
+        case VideoRequest() | MusicRequest():
+            return request.n
+        case _:
+            return 1
 
 
 def cost(price: Price, usage: Usage, requests: int = 1) -> Cost | None:

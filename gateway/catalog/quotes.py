@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Final
 
-from gateway.catalog.prices import cost, price_of
+from gateway.catalog.prices import calls, cost, price_of
 from gateway.errors import TooDear
 from gateway.types import (
     AnyRequest,
@@ -43,15 +42,10 @@ def quote(prices: Sequence[Price], request: AnyRequest, card: ModelCard) -> Quot
     price = price_of(prices, request)
     if price is None:
         return None
-    calls = 1
-    if isinstance(request, ImageRequest):
-        calls = ceil(request.n / max(1, card.max_n))
-    elif isinstance(request, VideoRequest | MusicRequest):
-        calls = request.n
     usage, sure = expected(request, card)
     if not all(_charged(price, name) is None or getattr(usage, name) for name in _MEASURES):
         return Quote(None, False, price)
-    found = cost(price, usage, calls)
+    found = cost(price, usage, calls(request, card))
     charged_by = {name for name in _MEASURES if _charged(price, name)}
     return Quote(found.amount if found else None, found is not None and charged_by <= sure, price)
 

@@ -46,10 +46,10 @@ class PriceChanged(RequestError):
     status, code, type = 409, "price_changed", "conflict_error"
 
 
-class TooDear(RequestError):
+class TooDear(InvalidRequest):
     """It would cost more than the request allows."""
 
-    status, code = 400, "price_exceeds_max"
+    code = "price_exceeds_max"
 
 
 class InvalidJson(RequestError):

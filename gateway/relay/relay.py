@@ -142,19 +142,25 @@ class Relay:
 
     # --- before commit ---
 
-    def fitted(self, request: AnyRequest, candidate: Candidate, wishes: Wishes) -> Fitted | None:
+    def fitted(
+        self, request: AnyRequest, candidate: Candidate, wishes: Wishes, whole: AnyRequest | None = None
+    ) -> Fitted | None:
         """The request as a candidate takes it; None for what has no parameters of ours, as text.
 
-        Raises Unsupported, or InvalidRequest for what cannot be, and TooDear.
+        `whole`: what it is a part of. Raises Unsupported, or InvalidRequest for what cannot be, and TooDear.
         """
+        if wishes.max_cost is not None:
+            self._check_cost(whole or request, candidate, wishes, wishes.max_cost)
         if self.fit is None or not isinstance(request, MediaRequest):
             return None
-        fitted = self.fit(request, candidate, wishes.on_unsupported)
-        if wishes.max_cost is not None:
-            card = self.prices.card(candidate.upstream, candidate.card.id) or candidate.card
-            prices = self.prices.of(candidate.upstream, candidate.card.id, card)
-            check_cost(quote(prices, fitted.request, card), wishes.max_cost)
-        return fitted
+        return self.fit(request, candidate, wishes.on_unsupported)
+
+    def _check_cost(self, request: AnyRequest, candidate: Candidate, wishes: Wishes, most: float) -> None:
+        if self.fit is not None and isinstance(request, MediaRequest):
+            request = self.fit(request, candidate, wishes.on_unsupported).request
+        card = self.prices.card(candidate.upstream, candidate.card.id) or candidate.card
+        prices = self.prices.of(candidate.upstream, candidate.card.id, card)
+        check_cost(quote(prices, request, card), most)
 
     async def _attempts(
         self, work: Work, operation: Operation, attempt: Callable[[Upstream, AnyRequest, Account], Awaitable[T]]
@@ -164,7 +170,7 @@ class Relay:
         tried = Tried()
         for candidate in work.candidates:
             try:
-                work.fitted = self.fitted(work.request, candidate, work.wishes)
+                work.fitted = self.fitted(work.request, candidate, work.wishes, work.whole)
             except (InvalidRequest, NoAccount) as error:
                 tried.refused(error)
                 continue

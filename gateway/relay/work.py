@@ -49,6 +49,8 @@ class Work:
     """Seconds to wait for a slot; None: as long as the config says."""
     sending: Sending | None = None
     wishes: Wishes = NO_WISHES
+    whole: AnyRequest | None = None
+    """What this is a part of: it is the whole that may cost so much."""
     fitted: Fitted | None = None
     """The request as the candidate takes it that is, or was last, asked; None before, and for text."""
     attempts: list[Attempt] = field(default_factory=list)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
 
-from gateway.errors import InvalidRequest, RequestError
+from gateway.errors import InvalidRequest, NotFound, RequestError
 from gateway.routes.continuing import continued
 from gateway.routes.house import Answer, base_url, house_of, note, principal_of, read_body, request_id_of, webhook_for
 from gateway.routes.once import making
@@ -42,7 +43,7 @@ async def create(request: Request) -> Answer:
         )
         note(request, batch=batch.id)
         if not house_of(request).config.tasks.background:
-            await batching.step()
+            await batching.carry(batch)
         batching.wake()
     answer = await _shown(request, batch, status=202)
     answer.headers += [(b"location", f"/api/batches/{batch.id}".encode())]
@@ -82,10 +83,16 @@ async def index(request: Request) -> Answer:
 
 async def show(request: Request) -> Answer:
     """GET /api/batches/{id}?offset=&limit=: the batch and so many of its items, each with its task."""
-    batching = house_of(request).batching
-    if not house_of(request).config.tasks.background:
-        await batching.step()
-    return await _shown(request, await batching.batches.get(request.path_params["id"], principal_of(request).id))
+    house, me = house_of(request), principal_of(request)
+    batch = await house.batching.batches.get(request.path_params["id"], me.id)
+    if not house.config.tasks.background and batch.state == "running":
+        for item in await house.batching.batches.items(batch.id, 0, batch.total):
+            if item.state == "running" and item.task_id:
+                with suppress(NotFound):
+                    await house.tasks.get(item.task_id, me)  # which takes it a step further
+        await house.batching.carry(batch)
+        batch = await house.batching.batches.get(batch.id, me.id)
+    return await _shown(request, batch)
 
 
 async def cancel(request: Request) -> Answer:
@@ -139,6 +146,6 @@ def _number(request: Request, name: str, usual: int, low: int, high: int) -> int
     given = request.query_params.get(name)
     if given is None:
         return usual
-    if not given.isascii() or not given.isdigit() or not low <= int(given[:9]) <= high:
+    if not given.isascii() or not given.isdigit() or len(given) > 9 or not low <= int(given) <= high:
         raise InvalidRequest(f"'{name}' must be a whole number from {low} to {high}", param=name)
     return int(given)

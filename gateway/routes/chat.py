@@ -22,7 +22,7 @@ from gateway.routes.continuing import continued
 from gateway.routes.house import Answer, connected, hints_of, house_of, note, principal_of, read_body
 from gateway.routes.kept_text import KeptText, kept
 from gateway.routes.once import making
-from gateway.types import Candidate, ChatRequest, Event
+from gateway.types import Candidate, ChatRequest, Event, Wishes
 from gateway.wire import body as wire_body
 from gateway.wire import native, openai_chat
 from gateway.wire.openai_chat import DONE, Heading
@@ -61,9 +61,9 @@ async def _answer(request: Request, asked: native.Body, body: native.Body, diale
     if names is None and not dialect.native:
         with connected(request):
             async with making(request):
-                relayed = await house_of(request).relay.open(work(request, "t2t", chat, candidates))
+                relayed = await house_of(request).relay.open(work(request, "t2t", chat, candidates, wanted))
             return await _told(request, chat, relayed, aiter(relayed), {}, keeping)
-    return await _turn(request, chat, candidates, names or native.Names(None, None), keeping)
+    return await _turn(request, chat, candidates, names or native.Names(None, None), keeping, wanted)
 
 
 async def _turn(
@@ -72,6 +72,7 @@ async def _turn(
     candidates: tuple[Candidate, ...],
     names: native.Names,
     keeping: KeptText | None,
+    wanted: Wishes,
 ) -> Answered:
     """A chat that belongs to a conversation: it goes on where it is held, and its new turn is kept."""
     house = house_of(request)
@@ -79,23 +80,27 @@ async def _turn(
     added = openai_chat.messages(chat)
     with connected(request):
         async with making(request):
-            relayed = await _held(request, chat, candidates, conversation)
+            relayed = await _held(request, chat, candidates, conversation, wanted)
             if relayed is None:
                 whole = _with_earlier(chat, conversation, added)
-                relayed = await house.relay.open(work(request, "t2t", whole, candidates))
+                relayed = await house.relay.open(work(request, "t2t", whole, candidates, wanted))
         turn = Turn(added, chat.model or relayed.candidate.card.id, relayed.candidate.upstream, relayed.account.id)
         extra = native.names_json(conversation.chat_id, conversation.response_id)
         return await _told(request, chat, relayed, _kept(request, relayed, conversation, turn), extra, keeping)
 
 
 async def _held(
-    request: Request, chat: ChatRequest, candidates: tuple[Candidate, ...], conversation: Conversation
+    request: Request,
+    chat: ChatRequest,
+    candidates: tuple[Candidate, ...],
+    conversation: Conversation,
+    wanted: Wishes,
 ) -> Relayed | None:
     """Go on at the account that holds the conversation; None where it cannot, so that all turns are sent anew."""
     at = tuple(found for found in candidates if found.upstream == conversation.upstream)
     if conversation.ref is None or not at:
         return None
-    held = work(request, "t2t", msgspec.structs.replace(chat, chat=conversation.ref), at[:1])
+    held = work(request, "t2t", msgspec.structs.replace(chat, chat=conversation.ref), at[:1], wanted)
     held.only = conversation.account
     try:
         return await house_of(request).relay.open(held)

@@ -70,7 +70,7 @@ def resource(
         "output": _output(task, base, links, failed),
         "parameters": task.parameters,
         "adjustments": list(task.adjustments),
-        "error": failed(task.error),
+        "error": failed(task.error if task.final else None),  # before the end, it is what another model failed by
         "usage": task.usage,
         "cost": None if task.cost is None else {"amount": task.cost, "currency": task.currency},
         "metadata": task.metadata or {},
@@ -132,7 +132,7 @@ def _error(
 
 def failure(task: Task, request: Request) -> dict[str, Any]:
     """How a task failed: `{error, code, advice?, alternatives?, allowed?, nearest?}`; null, null where it did not."""
-    told = _error(task, task.error, admin=False, headers=request.scope["headers"])
+    told = _error(task, task.error if task.final else None, admin=False, headers=request.scope["headers"])
     if told is None:
         return {"error": None, "code": None}
     more = {name: value for name, value in told.items() if name not in ("message", "code", "type", "param")}

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import and_, case, func, insert, select, update
+from sqlalchemy import Update, and_, case, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.engine import Database
 from gateway.db.tables import batch_items, batches, tasks
 from gateway.errors import NotFound
 from gateway.tasks.batch import OPEN_ITEMS, Batch, Item, ItemState, Wanted
-from gateway.tasks.task import FINAL
+from gateway.tasks.task import FINAL, OPEN
 from gateway.types import Principal
 
 STARTING_SECONDS: Final = 120.0
@@ -96,22 +96,36 @@ class Batches:
             return [_item(row) for row in await connection.execute(query)]
 
     async def cancel(self, batch_id: str) -> list[str]:
-        """Begin nothing more of it. Returns the ids of those tasks that go on."""
+        """Begin nothing more of it. Returns the ids of those of its tasks that go on."""
         waiting = and_(batch_items.c.batch_id == batch_id, batch_items.c.state == "waiting")
-        running = and_(batch_items.c.batch_id == batch_id, batch_items.c.state.in_(("starting", "running")))
+        on = and_(tasks.c.batch_id == batch_id, tasks.c.state.in_(OPEN))
         async with self._database.write() as connection:
             asked = update(batches).where(batches.c.id == batch_id).values(cancel_requested=True)
-            await connection.execute(asked)
+            await connection.execute(asked)  # which holds the row: whoever has begun one meanwhile is heard first
             await connection.execute(update(batch_items).where(waiting).values(state="cancelled"))
-            rows = await connection.execute(select(batch_items.c.task_id).where(running))
-            return [task_id for task_id in rows.scalars() if task_id]
+            return list((await connection.execute(select(tasks.c.id).where(on))).scalars())
 
     # --- whoever carries them through ---
 
-    async def open(self) -> list[Batch]:
-        """Those that are not over."""
+    async def any_open(self) -> bool:
+        """Whether one is not over."""
         async with self._database.read() as connection:
-            rows = (await connection.execute(select(batches).where(batches.c.state == "running"))).all()
+            query = select(batches.c.id).where(batches.c.state == "running").limit(1)
+            return (await connection.execute(query)).first() is not None
+
+    async def due(self) -> list[Batch]:
+        """Those of which there is something to begin, to note, or to end."""
+        here = batch_items.c.batch_id == batches.c.id
+        over = exists().where(tasks.c.id == batch_items.c.task_id, tasks.c.state.in_(OPEN))
+        stale = batch_items.c.claimed_at < self._database.now() - STARTING_SECONDS
+        busy = select(func.count()).where(here, batch_items.c.state.in_(("starting", "running"))).scalar_subquery()
+        waits = exists().where(here, batch_items.c.state == "waiting")
+        ended = exists().where(here, batch_items.c.state == "running", ~over)
+        lost = exists().where(here, batch_items.c.state == "starting", stale)
+        nothing = ~exists().where(here, batch_items.c.state.in_(OPEN_ITEMS))
+        due = or_(and_(waits, busy < batches.c.concurrency), ended, lost, nothing)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(select(batches).where(batches.c.state == "running", due))).all()
             return [_batch(row, {}) for row in rows]
 
     async def take(self, batch: Batch) -> list[tuple[int, Wanted]]:
@@ -138,10 +152,11 @@ class Batches:
 
     async def begun(self, batch_id: str, position: int, task_id: str) -> bool:
         """Its task is there. Returns whether the batch is to be cancelled."""
-        await self._set(batch_id, position, state="running", task_id=task_id)
-        async with self._database.read() as connection:
-            query = select(batches.c.cancel_requested).where(batches.c.id == batch_id)
-            return bool((await connection.execute(query)).scalar())
+        async with self._database.write() as connection:
+            held = select(batches.c.cancel_requested).where(batches.c.id == batch_id).with_for_update()
+            cancelled = bool((await connection.execute(held)).scalar())
+            await connection.execute(_change(batch_id, position, state="running", task_id=task_id))
+            return cancelled
 
     async def refused(self, batch_id: str, position: int, error: dict[str, Any], task_id: str | None) -> None:
         """`task_id`: of the task that was refused, where there is one."""
@@ -152,9 +167,14 @@ class Batches:
         await self._set(batch_id, position, state="waiting", claimed_at=None)
 
     async def _set(self, batch_id: str, position: int, **values: Any) -> None:
-        here = and_(batch_items.c.batch_id == batch_id, batch_items.c.position == position)
         async with self._database.write() as connection:
-            await connection.execute(update(batch_items).where(here, batch_items.c.state == "starting").values(values))
+            await connection.execute(_change(batch_id, position, **values))
+
+
+def _change(batch_id: str, position: int, **values: Any) -> Update:
+    """Of an item that was taken."""
+    here = and_(batch_items.c.batch_id == batch_id, batch_items.c.position == position)
+    return update(batch_items).where(here, batch_items.c.state == "starting").values(values)
 
 
 async def _note_ends(connection: AsyncConnection, batch_id: str, now: float) -> None:

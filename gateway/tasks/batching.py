@@ -39,27 +39,30 @@ class Batching:
         self._news.set()
 
     async def run(self) -> None:
-        """Carry open batches on until cancelled."""
-        while True:
-            self._news.clear()
-            try:
-                busy = await self.step()
-            except DatabaseUnavailable as error:
-                log.warning("batches cannot be read", code=error.code)
+        """Carry open batches on until cancelled. None waits for another: some upstreams take long to take a job."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._news.clear()
                 busy = True
-            try:
-                async with asyncio.timeout(PAUSE_SECONDS if busy else IDLE_SECONDS):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+                try:
+                    busy = await self.batches.any_open()
+                    for batch in await self.batches.due() if busy else []:
+                        for position, wanted in await self.batches.take(batch):
+                            group.create_task(self._begin(batch, position, wanted), name=f"{batch.id} {position}")
+                except DatabaseUnavailable as error:
+                    log.warning("batches cannot be read", code=error.code)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE_SECONDS if busy else IDLE_SECONDS):
+                        await self._news.wait()
 
-    async def step(self) -> bool:
-        """Begin what there is room for in every open batch. Returns whether any is open."""
-        open_ones = await self.batches.open()
-        for batch in open_ones:
-            taken = await self.batches.take(batch)
-            await asyncio.gather(*(self._begin(batch, position, wanted) for position, wanted in taken))
-        return bool(open_ones)
+    async def step(self) -> None:
+        """Begin what there is room for in every open batch, and see it begun: for where nothing else does."""
+        await asyncio.gather(*(self.carry(batch) for batch in await self.batches.due()))
+
+    async def carry(self, batch: Batch) -> None:
+        """The same for one of them."""
+        taken = await self.batches.take(batch)
+        await asyncio.gather(*(self._begin(batch, position, wanted) for position, wanted in taken))
 
     async def _begin(self, batch: Batch, position: int, wanted: Wanted) -> None:
         """Make the item's task. What refuses it is the item's own affair; what is away meanwhile is waited for."""
@@ -70,16 +73,21 @@ class Batching:
             await self.batches.put_back(batch.id, position)
         except GatewayError as error:
             await self.batches.refused(batch.id, position, told(error), error.task_id)
+        except Exception:
+            log.exception("an item of a batch could not be begun", batch=batch.id, item=position)
+            await self.batches.refused(batch.id, position, told(GatewayError()), None)
         else:
             if await self.batches.begun(batch.id, position, task_id):
-                await self.tasks.cancel(task_id, batch.principal)
+                with suppress(Conflict, NotFound):  # its upstream does not stop it, or somebody deleted it
+                    await self.tasks.cancel(task_id, batch.principal)
+            self.wake()
 
     async def cancel(self, batch_id: str, principal: Principal) -> Batch:
         """Begin nothing more of a batch, and stop its tasks as far as that can be. Raises NotFound."""
         batch = await self.batches.get(batch_id, principal.id)
         if batch.state == "running":
             for task_id in await self.batches.cancel(batch_id):
-                with suppress(Conflict, NotFound):  # its upstream does not stop it, or somebody deleted it
+                with suppress(Conflict, NotFound):
                     await self.tasks.cancel(task_id, principal)
             await self.batches.take(batch)
             self.wake()

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Final, TypedDict
+from typing import Final
 
 import msgspec
 import structlog
 
 from gateway.assets.library import Origin
-from gateway.catalog.prices import total
 from gateway.errors import (
     AccountError,
     ContentRefused,
@@ -25,11 +24,12 @@ from gateway.errors import (
 )
 from gateway.relay import Relay, Relayed
 from gateway.tasks.failure import failure_of
-from gateway.tasks.recorder import Recorder
+from gateway.tasks.recorder import Recorder, with_usage
 from gateway.tasks.store import Store
 from gateway.tasks.submission import Asking, NotOurs, Submission, attempted, work_for
 from gateway.tasks.task import Task, told
 from gateway.types import ChatRequest, ImageRequest, MediaReady, Progress, TaskRequest, Usage
+from gateway.usage.together import together
 from gateway.wire import openai_chat
 from gateway.wire.openai_chat import Folded, Heading
 
@@ -37,11 +37,6 @@ PROGRESS_STEP: Final = 5.0
 """Percent that a progress must have grown by to be written."""
 
 log = structlog.get_logger(__name__)
-
-
-class _Cost(TypedDict):
-    cost: float | None
-    currency: str
 
 
 @dataclass(slots=True)
@@ -74,10 +69,10 @@ class Generating:
             except NotOurs:
                 await self.submission.given_back(task)
                 return None
-            task, usage = made.task, _sum(usage, made.folded.usage)
+            task, usage = made.task, together(usage, made.folded.usage)
             if isinstance(made.error, Unavailable | AccountError) and made.missing == asked:
-                return await self.submission.queue(task, made.error)
-            if made.error is not None and made.missing and (skipped := task.after(made.error)) is not None:
+                return await self.submission.queue(with_usage(task, usage), made.error)
+            if made.error is not None and made.missing and (skipped := self.submission.after(task, made.error)):
                 log.warning("failed, another model is asked", task=task.id, model=task.model, code=made.error.code)
                 task, missing = replace(task, skipped=skipped), [*made.missing, *missing]
                 continue
@@ -91,7 +86,7 @@ class Generating:
         """Ask once for so many outputs. Raises NotOurs."""
         made = _Made(task, list(positions))
         asking = Asking(self.store, task)
-        work = work_for(task, asking, request=_part(task, len(positions)))
+        work = work_for(task, asking, request=_part(task, len(positions)), whole=task.request)
         try:
             relayed = await self.relay.open(work)
             try:
@@ -195,25 +190,3 @@ def _as_unknown(error: GatewayError, sent: bool) -> GatewayError:
 def _text(folded: Folded, model: str) -> str:
     whole = msgspec.json.decode(openai_chat.completion(folded, Heading("", 0, model, {})))
     return str(whole["choices"][0]["message"].get("content") or "")
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        input_tokens=one.input_tokens + other.input_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-        cached_tokens=one.cached_tokens + other.cached_tokens,
-        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
-        images=one.images + other.images,
-        seconds=one.seconds + other.seconds,
-        characters=one.characters + other.characters,
-        estimated=one.estimated or other.estimated,
-        **_cost_of(one, other),
-    )
-
-
-def _cost_of(one: Usage, other: Usage) -> _Cost:
-    """What both cost; None where nobody knows, or where they were charged in two currencies."""
-    known = [usage for usage in (one, other) if usage.cost is not None]
-    if len({usage.currency for usage in known}) != 1:
-        return {"cost": None, "currency": ""}
-    return {"cost": total(usage.cost or 0.0 for usage in known), "currency": known[0].currency}

@@ -60,7 +60,13 @@ class Poller:
         self.submission = Submission(store, relay, self.recorder, pace, interval)
         self.generating = Generating(store, relay, self.recorder, self.submission)
         self.polling = Polling(
-            store, relay, self.recorder, Results(store, ingest, self.recorder, relay.inputs), pace, interval
+            store,
+            relay,
+            self.recorder,
+            Results(store, ingest, self.recorder, relay.inputs),
+            pace,
+            interval,
+            self.submission.after,
         )
         spacing = min(SPACING_SECONDS, interval / 8)
         self._lanes = (Lane("make", MAKES, spacing), Lane("poll", POLLS, spacing))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -45,7 +45,14 @@ log = structlog.get_logger(__name__)
 
 class Polling:
     def __init__(
-        self, store: Store, relay: Relay, recorder: Recorder, results: Results, pace: Pace, default_interval: float
+        self,
+        store: Store,
+        relay: Relay,
+        recorder: Recorder,
+        results: Results,
+        pace: Pace,
+        default_interval: float,
+        after: Callable[[Task, GatewayError], int | None] = lambda task, error: None,
     ) -> None:
         self.store = store
         self.relay = relay
@@ -53,6 +60,8 @@ class Polling:
         self.results = results
         self.default_interval = default_interval
         self._pace = pace
+        self.after = after
+        """How many candidates are done with after an error; None where nobody else is to be asked."""
         self._lines: dict[str, Line] = {}
         """By account."""
         self._faults: dict[str, int] = {}
@@ -142,7 +151,7 @@ class Polling:
                 await self.recorder.end(replace(task, state="cancelled", eta=None))
             case "failed" | "expired":
                 error = update.error if isinstance(update.error, GatewayError) else GenerationFailed()
-                skipped = task.after(error) if update.state == "failed" and self.store.now() < task.deadline else None
+                skipped = self.after(task, error) if update.state == "failed" else None
                 if skipped is not None:
                     await self.recorder.fall_back(task, error, skipped, update.usage)
                 else:

@@ -11,7 +11,16 @@ import structlog
 
 from gateway.catalog.prices import PriceBook
 from gateway.catalog.quotes import expected
-from gateway.errors import Attempt, DatabaseUnavailable, GatewayError, StorageUnavailable
+from gateway.errors import (
+    AccountError,
+    Attempt,
+    DatabaseUnavailable,
+    GatewayError,
+    RequestError,
+    StorageUnavailable,
+    TaskExpired,
+    Unavailable,
+)
 from gateway.relay.measured import with_media
 from gateway.relay.work import Suggest
 from gateway.tasks.notices import Notices
@@ -20,7 +29,10 @@ from gateway.tasks.store import Store
 from gateway.tasks.task import Task, told
 from gateway.types import Candidate, ModelCard, Usage, UsageRecord
 from gateway.usage import Meter, measures
+from gateway.usage.together import together
 
+NOT_BEGUN = (AccountError, RequestError, TaskExpired, Unavailable)
+"""Errors after which nothing was made where it was tried last."""
 WRITE_AGAIN_SECONDS = 0.5
 WRITE_AGAIN_MAX = 30.0
 STORES_AWAY_SECONDS = 5.0
@@ -72,11 +84,13 @@ class Recorder:
         usage: Usage | None = None,
     ) -> GatewayError:
         if self.suggest is not None:
-            candidates = [
-                Candidate(upstream, ModelCard(model, frozenset({task.kind}))) for upstream, model in task.candidates
-            ]
-            self.suggest(error, task.request, task.kind, candidates, frozenset(task.account_tags))
-        await self.end(replace(task, state=state, error=told(error), eta=None), error, usage)
+            tried = [Candidate(upstream, ModelCard(name, frozenset({task.kind}))) for upstream, name in task.candidates]
+            self.suggest(error, task.request, task.kind, tried, frozenset(task.account_tags))
+        if task.skipped and task.job is None and task.error and isinstance(error, NOT_BEGUN):
+            state, kept = "failed", task.error  # what became of the job that there was says more
+        else:
+            kept = told(error)
+        await self.end(replace(task, state=state, error=kept, eta=None), error, usage)
         return error
 
     async def fall_back(self, task: Task, error: GatewayError, skipped: int, usage: Usage | None) -> None:
@@ -94,9 +108,10 @@ class Recorder:
             progress=0.0,
             polls=0,
             skipped=skipped,
+            error=told(error),
             attempts=(*task.attempts, tried),
         )
-        await self.put_off(again, 0.0)
+        await self.put_off(with_usage(again, usage), 0.0)
 
     async def end(self, task: Task, error: GatewayError | None = None, usage: Usage | None = None) -> bool:
         """Give a task that this process holds its final state. False where it has one, or another holds it."""
@@ -168,8 +183,10 @@ class Recorder:
 
 
 def with_usage(task: Task, usage: Usage | None) -> Task:
-    """A task with what it took; its cost stands by itself."""
+    """A task with what it took besides what it took before; its cost stands by itself."""
     if usage is None:
         return task
+    if task.usage is not None:
+        usage = together(Usage(**task.usage, cost=task.cost, currency=task.currency or ""), usage)
     measured = {name: value for name, value in asdict(usage).items() if name not in ("cost", "currency")}
     return replace(task, usage=measured, cost=usage.cost, currency=None if usage.cost is None else usage.currency)

@@ -9,6 +9,7 @@ A row that says `submitting` while nobody holds it is one whose process died in 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Final
 
@@ -118,6 +119,17 @@ class Submission:
         await self.recorder.put_off(replace(task, state="submit_unknown", polls=0), LOOK_SECONDS)
         return None
 
+    def after(self, task: Task, error: GatewayError) -> int | None:
+        """How many candidates are done with after what the last one began has ended so; None where nobody else is to
+        be asked. Who does not take the request, or costs too much, is passed over."""
+        if not task.may_fall_back(error) or self.store.now() >= task.deadline:
+            return None
+        for at in range(task.tried, len(task.candidates)):
+            with suppress(GatewayError):
+                self.relay.fitted(task.request, _candidate(*task.candidates[at], task), task.wishes)
+                return at
+        return None
+
     async def given_back(self, task: Task) -> None:
         """After NotOurs: whoever has the task goes on with it, unless it was to be cancelled and nobody has."""
         now = await self.store.get(task.id)
@@ -186,8 +198,8 @@ class Asking:
         self.sent = True
 
 
-def work_for(task: Task, sending: Asking, request: TaskRequest | None = None) -> Work:
-    """A task, or `request` as a part of it, for the relay. It waits in the queue, never for a slot."""
+def work_for(task: Task, sending: Asking, request: TaskRequest | None = None, whole: TaskRequest | None = None) -> Work:
+    """A task, or `request` as a part of the `whole`, for the relay. It waits in the queue, never for a slot."""
     return Work(
         kind=task.kind,
         request=request or task.request,
@@ -198,6 +210,7 @@ def work_for(task: Task, sending: Asking, request: TaskRequest | None = None) ->
         wait=0.0,
         sending=sending,
         wishes=task.wishes,
+        whole=whole,
     )
 
 

@@ -110,18 +110,20 @@ class Task:
     def prompt(self) -> str:
         return getattr(self.request, "prompt", "")
 
-    def after(self, error: GatewayError) -> int | None:
-        """How many candidates are done with after what this one began ended so; None where nobody else shall try.
+    def may_fall_back(self, error: GatewayError) -> bool:
+        """Whether another candidate may be asked after what this one began has ended so.
 
         What the caller is at fault for fails everywhere. What may have been made in spite of it is not made twice: a
         job's own end is sure, an answer without a job only where it says that nothing came of it.
         """
         ended = isinstance(error, GenerationFailed) or (isinstance(error, UpstreamFailed) and self.job is not None)
-        if not ended or isinstance(error, ResultUnavailable) or self.cancel_requested or not self.wishes.fallback:
-            return None
+        return ended and not isinstance(error, ResultUnavailable) and not self.cancel_requested and self.wishes.fallback
+
+    @property
+    def tried(self) -> int:
+        """How many of its candidates were asked, or passed over."""
         here = [at for at, one in enumerate(self.candidates) if one == (self.upstream, self.model)]
-        done = max(here, default=self.skipped) + 1
-        return done if done < len(self.candidates) else None
+        return max(here, default=self.skipped - 1) + 1
 
     @property
     def made(self) -> TaskRequest:

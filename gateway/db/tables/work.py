@@ -63,6 +63,7 @@ tasks = Table(
     Index(None, "state", "next_poll_at"),
     Index(None, "owner", "created_at"),
     Index(None, "account_id", "state"),
+    Index("ix_tasks_batch_id", "batch_id", **of_rows("batch_id IS NOT NULL")),
 )
 """Long work. A row is written before the upstream is asked, and is the job engine itself: claimed, leased, fenced."""
 

@@ -87,19 +87,50 @@ async def test_a_batch_is_over_when_nothing_is_open(batches: Batches) -> None:
     assert (done.state, done.counts, done.finished_at is None) == ("completed", {"failed": 1}, False)
     [item] = await batches.items(batch.id, 0, 10)
     assert (item.state, item.task_id, item.error) == ("failed", "task_1", {"code": "x"})
-    assert await batches.open() == []
+    assert (await batches.any_open(), await batches.due()) == (False, [])
 
 
 async def test_what_is_cancelled_begins_no_more(batches: Batches) -> None:
     batch = await made(batches, 4)
     await batches.take(batch)
     assert await batches.begun(batch.id, 0, "task_0") is False
-    assert await batches.cancel(batch.id) == ["task_0"]
+    assert await batches.cancel(batch.id) == [], "there is no such task any more"
     assert await batches.begun(batch.id, 1, "task_1") is True, "whoever began it has to stop it"
     await batches.put_back(batch.id, 1)
     assert (await batches.get(batch.id, "ada")).counts == {"running": 2, "cancelled": 2}
     assert await batches.take(batch) == []
     assert (await batches.get(batch.id, "ada")).state == "cancelled"
+
+
+async def test_only_what_has_something_to_do_is_looked_at(batches: Batches, database: Database) -> None:
+    async def due() -> bool:
+        return batch.id in [one.id for one in await batches.due()]
+
+    batch = await made(batches, 3)
+    assert await due(), "there is room"
+    await batches.take(batch)
+    assert not await due(), "it is full, and nothing has ended"
+    await batches.refused(batch.id, 0, {"code": "x"}, None)
+    assert await due(), "there is room again"
+    await batches.take(batch)
+    assert not await due()
+    async with database.write() as connection:
+        past = database.now() - STARTING_SECONDS - 1
+        await connection.execute(update(batch_items).where(batch_items.c.position == 1).values(claimed_at=past))
+    assert await due(), "somebody died with one in hand"
+    await batches.take(batch)
+    await batches.begun(batch.id, 1, "task_gone")
+    assert await due(), "its task is over, or gone"
+
+
+async def test_who_begins_and_who_cancels_at_once_leave_nothing_running(batches: Batches) -> None:
+    for _ in range(10):
+        batch = await made(batches, 1)
+        await batches.take(batch)
+        told, _ = await asyncio.gather(batches.begun(batch.id, 0, "task_1"), batches.cancel(batch.id))
+        [item] = await batches.items(batch.id, 0, 1)
+        assert item.state == "running"
+        assert told or (await batches.get(batch.id, "ada")).cancel_requested
 
 
 async def test_another_owner_s_is_not_there(batches: Batches) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ import pytest
 from gateway import errors
 from gateway.types import (
     Account,
+    Candidate,
     Event,
+    Fitted,
     ImageRequest,
+    Job,
     JobUpdate,
     Media,
     MediaReady,
+    MediaRequest,
     Usage,
     VideoRequest,
     Wishes,
@@ -98,6 +103,41 @@ async def test_what_the_failed_one_cost_is_recorded_with_it(tmp_path: Path) -> N
         await its.done(await two(its))
         costs = [(one.upstream, one.cost, one.currency) for one in its.base.records]
     assert costs[0] == ("up", 2.0, "USD")
+
+
+async def test_all_that_was_charged_is_the_task_s_cost(tmp_path: Path) -> None:
+    dear = JobUpdate("failed", error=errors.GenerationFailed(), usage=Usage(cost=2.0, currency="USD"))
+    first, second = films(polls=[dear])
+    second.polls = [replace(made(), usage=Usage(cost=0.5, currency="USD"))]
+    async with house(tmp_path, first, second) as its:
+        done = await its.done(await two(its))
+    assert (done.cost, done.currency) == (2.5, "USD")
+
+
+async def test_where_the_next_one_cannot_even_begin_the_first_failure_is_told(tmp_path: Path) -> None:
+    first, second = films(polls=[BROKE])
+    async with house(tmp_path, first, second) as its:
+
+        async def gone(request: VideoRequest, account: Account) -> Job:
+            raise errors.CredentialRejected
+
+        second.submit = gone  # type: ignore[method-assign]
+        done = await its.done(await two(its))
+    assert (done.state, (done.error or {})["code"]) == ("failed", "generation_failed")
+
+
+async def test_who_does_not_take_the_request_is_passed_over(tmp_path: Path) -> None:
+    first, second = films(polls=[BROKE])
+    async with house(tmp_path, first, second) as its:
+
+        def picky(request: MediaRequest, candidate: Candidate, policy: object) -> Fitted:
+            if candidate.upstream == "other":
+                raise errors.Unsupported("no such length", param="seconds")
+            return Fitted(request)
+
+        its.base.relay.fit = picky
+        done = await its.done(await two(its))
+    assert (done.state, (done.error or {})["code"], second.submitted) == ("failed", "generation_failed", [])
 
 
 async def test_images_go_to_the_next_one_too(tmp_path: Path) -> None:

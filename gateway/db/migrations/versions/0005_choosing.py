@@ -14,11 +14,13 @@ TASKS: tuple[sa.Column[Any], ...] = (
     sa.Column("batch_id", sa.Text(), nullable=True),
     sa.Column("skipped", sa.Integer(), nullable=False, server_default=sa.text("0")),
 )
+MADE = sa.text("batch_id IS NOT NULL")
 
 
 def upgrade() -> None:
     for column in TASKS:
         op.add_column("tasks", column._copy())
+    op.create_index("ix_tasks_batch_id", "tasks", ["batch_id"], sqlite_where=MADE, postgresql_where=MADE)
     op.create_table(
         "preferences",
         sa.Column("owner", sa.Text(), nullable=False),
@@ -64,5 +66,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("batch_items", "batches", "preferences"):
         op.drop_table(table)
+    op.drop_index("ix_tasks_batch_id", "tasks")
     for column in reversed(TASKS):
         op.drop_column("tasks", column.name)
