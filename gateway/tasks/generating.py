@@ -28,7 +28,7 @@ from gateway.tasks.recorder import Recorder, with_usage
 from gateway.tasks.store import Store
 from gateway.tasks.submission import Asking, NotOurs, Submission, attempted, work_for
 from gateway.tasks.task import Task, told
-from gateway.types import ChatRequest, ImageRequest, MediaReady, Progress, TaskRequest, Usage
+from gateway.types import ChatRequest, ImageRequest, MediaReady, MusicRequest, Progress, TaskRequest, Usage
 from gateway.usage.together import together
 from gateway.wire import openai_chat
 from gateway.wire.openai_chat import Folded, Heading
@@ -173,13 +173,13 @@ class Generating:
 
 def _missing(task: Task) -> list[int]:
     there = {output.position for output in task.outputs}
-    wanted = task.request.n if isinstance(task.request, ImageRequest) else 1
+    wanted = task.request.n if isinstance(task.request, ImageRequest | MusicRequest) else 1
     return [position for position in range(wanted) if position not in there]
 
 
 def _part(task: Task, count: int) -> TaskRequest:
     request = task.request
-    return msgspec.structs.replace(request, n=count) if isinstance(request, ImageRequest) else request
+    return msgspec.structs.replace(request, n=count) if isinstance(request, ImageRequest | MusicRequest) else request
 
 
 def _as_unknown(error: GatewayError, sent: bool) -> GatewayError:

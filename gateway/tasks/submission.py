@@ -38,6 +38,7 @@ from gateway.types import (
     ImageRequest,
     Job,
     ModelCard,
+    MusicRequest,
     Principal,
     TaskRequest,
     VideoRequest,
@@ -223,7 +224,7 @@ def attempted(task: Task, work: Work) -> Task:
 def as_fitted(task: Task, fitted: Fitted) -> Task:
     """The task with the values that it is made with."""
     used = parameters(fitted.request)
-    if isinstance(task.request, ImageRequest):
+    if isinstance(task.request, ImageRequest | MusicRequest):
         used["n"] = task.request.n  # whatever part of it was asked for last
     return replace(task, parameters=used, adjustments=tuple(map(asdict, fitted.adjustments)))
 

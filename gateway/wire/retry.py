@@ -1,6 +1,6 @@
 """When an upstream says to come back: its headers and sentences to seconds.
 
-Sources: RFC 9110 §10.2.3; the headers that the OpenAI and Ark SDKs obey and that OpenAI, OpenRouter and Groq send; the
+Sources: RFC 9110 §10.2.3; the headers that vendors' SDKs obey and that OpenAI, OpenRouter and Groq send; the
 sentences of their refusals (wire sheet, 2026-11-20). What of it is not obvious: a reset told as a span (`6m0s`) is when
 the window is whole again, and such a window fills all the time; one request of 5,000 a minute is back after 12 ms. Told
 as a number, a reset is when the window begins anew.

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import av
@@ -11,13 +13,14 @@ import openai
 import pytest
 from PIL import Image
 
-from tests.acceptance.gateway_process import Gateway, lines, running, served
+from tests.acceptance.gateway_process import Gateway, eventually, lines, running, served
 from tests.acceptance.native import ask, refused, said, task_done
 from tests.emulators.ark import (
     API,
     FOUR_FIVE,
     FOURTH,
     KEY,
+    LITE,
     PRO,
     REPLY,
     SEED,
@@ -27,7 +30,14 @@ from tests.emulators.ark import (
     image,
 )  # fmt: skip
 
-FIRST = image()
+FIRST, LAST = image(), image(400, 400)
+FILMS = {
+    "t2v": (PRO, []),
+    "i2v": (PRO, [FIRST]),
+    "flf2v": (LITE, [FIRST, LAST]),
+    "ref2v": (LITE, [FIRST, LAST]),
+}
+"""A model for each kind of film, and the images that go in."""
 BLOCKED = ("OutputImageSensitiveContentDetected", "The output image may contain sensitive information.")
 SMALL = {"resolution": "1K"}
 
@@ -40,7 +50,7 @@ def site() -> ArkSite:
 @pytest.fixture(scope="module")
 def gateway(site: ArkSite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with served(site.app) as url:
-        account = {"name": "a", "api_key": KEY, "max_concurrency": 4}
+        account = {"name": "a", "api_key": KEY, "max_concurrency": 16}
         stanza = {"name": "ark", "type": "ark", "base_url": url + API, "accounts": [account]}
         with running(tmp_path_factory.mktemp("ark"), {"upstreams": [stanza]}, secrets=[KEY]) as gateway:
             yield gateway
@@ -188,6 +198,68 @@ def test_films(http: httpx.Client, site: ArkSite) -> None:
     sent = [{name: create.body[name] for name in ("duration", *usual)} for create in site.creates]
     assert sorted(one.pop("duration") for one in sent) == [4, 4, 12]
     assert sent == [usual] * 3
+
+
+def test_every_kind_of_film_at_every_door(http: httpx.Client, site: ArkSite) -> None:
+    """All at once: the vendor is looked at every five seconds."""
+
+    def asked(door: str, kind: str) -> str:
+        model, images = FILMS[kind]
+        if door == "/api/tasks":
+            body = {"kind": kind, "model": model, "prompt": "waves", "images": images}
+            name = http.post(door, json=body).json()["id"]
+            assert task_done(http, name)["status"] == "completed"
+            return str(http.get(f"/api/tasks/{name}").json()["output"]["files"][0]["url"])
+        words: Any = [{"type": "text", "text": "waves"}]
+        if door == "/api/chat":
+            words += [{"type": "image", "image": url} for url in images]
+            return str(ask(http, model=model, chatType=kind, message=words)["video_url"])
+        words += [{"type": "image_url", "image_url": {"url": url}} for url in images]
+        answer = ask(http, door, model=model, chatType=kind, messages=[{"role": "user", "content": words}])
+        found = re.search(r"https?://[^\s)]+", said(answer))
+        assert found, answer
+        return found[0]
+
+    wanted = [(door, kind) for door in ("/api/chat", "/api/tasks", "/v1/chat/completions") for kind in FILMS]
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        links = list(pool.map(lambda one: asked(*one), wanted))
+    assert all(is_film(http.get(link).content) for link in links)
+    roles = [[part.get("role") for part in create.body["content"] if part["type"] == "image_url"]
+             for create in site.creates]  # fmt: skip
+    frames, references = ["first_frame", "last_frame"], ["reference_image"] * 2
+    assert sorted(map(len, roles)) == [0] * 3 + [1] * 3 + [2] * 6
+    assert (roles.count(frames), roles.count(references)) == (3, 3)
+
+
+def test_images_at_every_other_door(http: httpx.Client) -> None:
+    words: Any = [{"type": "text", "text": "a cat"}]
+    for kind, images in (("t2i", []), ("i2i", [FIRST])):
+        content = words + [{"type": "image_url", "image_url": {"url": url}} for url in images]
+        asked = {"model": FOURTH, "chatType": kind, **SMALL}
+        answer = ask(http, "/v1/chat/completions", **asked, messages=[{"role": "user", "content": content}])
+        found = re.search(r"https?://[^\s)]+", said(answer))
+        assert found, answer
+        assert picture(http.get(found[0]).content) == (1024, 1024)
+        body = {"kind": kind, "model": FOURTH, "prompt": "a cat", "images": images, **SMALL}
+        name = http.post("/api/tasks", json=body).json()["id"]
+        assert task_done(http, name)["status"] == "completed"
+        [file] = http.get(f"/api/tasks/{name}").json()["output"]["files"]
+        assert picture(http.get(file["url"]).content) == (1024, 1024)
+
+
+def test_text_as_a_task(http: httpx.Client) -> None:
+    name = http.post("/api/tasks", json={"kind": "t2t", "model": SEED, "prompt": "Tell me of kites"}).json()["id"]
+    assert task_done(http, name)["status"] == "completed"
+    assert http.get(f"/api/tasks/{name}").json()["output"]["text"] == REPLY
+
+
+def test_a_film_that_waits_can_be_cancelled(http: httpx.Client, site: ArkSite) -> None:
+    site.plan = Plan(queued=1000)
+    waits = http.post("/api/tasks", json={"kind": "t2v", "model": PRO, "prompt": "waves"}).json()["id"]
+    eventually(lambda: site.creates, 10)
+    told = http.post(f"/api/tasks/{waits}/cancel").json()
+    assert task_done(http, waits)["status"] == "cancelled", told
+    assert (site.deletes[-1:], site.erased) == ([site.creates[0].id], [])
 
 
 def test_a_length_that_the_model_does_not_make_is_refused_and_the_range_is_named(

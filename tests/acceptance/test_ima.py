@@ -150,7 +150,7 @@ def test_openai_s_api(gateway: Gateway, http: httpx.Client, site: ImaSite) -> No
     spoken = client.audio.speech.create(model=MODELS["tts"], voice=VOICE, input="Hello there")
     assert is_right("tts", spoken.content)
     assert site.creates[-1].inner["speaker"] == VOICE
-    for kind in ("i2i", "t2v", "t2m"):
+    for kind in MODELS:
         content: Any = [{"type": "text", "text": f"a {kind}"}]
         content += [{"type": "image_url", "image_url": {"url": url}} for url in IMAGES.get(kind, ())]
         chat: Any = {"model": MODELS[kind], "messages": [{"role": "user", "content": content}]}
@@ -198,6 +198,70 @@ def test_a_price_that_changed_is_told_and_not_paid(http: httpx.Client, site: Ima
     refused(too_dear, 400, "price_exceeds_max")
     ask(http, **body, max_cost=17)
     assert site.spent == 17
+
+
+@pytest.mark.parametrize("door", ["/api/chat", "/api/tasks", "/v1/images/generations", "/v1/chat/completions"])
+def test_a_price_that_changed_is_told_at_every_door(http: httpx.Client, site: ImaSite, door: str) -> None:
+    body: dict[str, Any] = {"model": "gemini-3-pro-image", "chatType": "t2i", "message": "a cat", "resolution": "4K"}
+    body |= {"messages": [{"role": "user", "content": "a cat"}], "prompt": "a cat"} if "/v1/" in door else {}
+    body |= {"kind": "t2i"} if door == "/api/tasks" else {}
+    price = ask(http, "/api/quote", **body)["price"]["amount"]
+    site.reprice("text_to_image", "gemini-3-pro-image", 1)
+    answer = http.post(door, json=body, headers={"prefer": "wait=10"})
+    if door == "/api/tasks":
+        task = http.get(f"/api/tasks/{answer.json()['id']}").json()
+        assert (task["status"], task["error"]["code"], task["cost"]) == ("failed", "price_changed", None)
+        words = task["error"]["message"]
+    else:
+        told = answer.json() if door == "/api/chat" else answer.json()["error"]
+        assert (answer.status_code, told["code"]) == (409, "price_changed")
+        words = told["error"] if door == "/api/chat" else told["message"]
+    assert f"{price + 1:g} points now instead of {price:g}; nothing was made" in words
+    assert (site.creates, len(site.seen("create"))) == ([], 1)
+    assert ask(http, "/api/quote", **body)["price"]["amount"] == price + 1
+
+
+@pytest.mark.parametrize("door", ["/api/chat", "/api/tasks"])
+def test_a_film_whose_price_changed_is_refused(http: httpx.Client, site: ImaSite, door: str) -> None:
+    body = {"model": "viduq2", "kind": "t2v", "chatType": "t2v", "message": "a kite"}
+    price = ask(http, "/api/quote", **body)["price"]["amount"]
+    site.reprice("text_to_video", "viduq2", 1)
+    told = refused(http.post(door, json=body), 409, "price_changed")["error"]
+    assert f"{price + 1:g} points now instead of {price:g}; nothing was made" in told
+    assert (site.creates, len(site.seen("create"))) == ([], 1)
+
+
+def test_another_id_at_the_same_price_is_charged_once_as_quoted(http: httpx.Client, site: ImaSite) -> None:
+    for kind, category in (("t2i", "text_to_image"), ("t2v", "text_to_video"), ("t2m", "text_to_music")):
+        site.creates.clear()
+        site.asked.clear()
+        body = {"kind": kind, "model": MODELS[kind], "prompt": "a kite"}
+        price = ask(http, "/api/quote", **body)["price"]["amount"]
+        site.renumber(category, MODELS[kind])
+        name = http.post("/api/tasks", json=body).json()["id"]
+        assert task_done(http, name)["status"] == "completed"
+        task = http.get(f"/api/tasks/{name}").json()
+        assert task["cost"] == {"amount": price, "currency": "points"}
+        assert (site.spent, len(site.creates), len(site.seen("create"))) == (price, 1, 2)
+        assert len(site.seen("list")) == 1
+
+
+def test_a_cancelled_film_is_paid_for_and_not_shown(http: httpx.Client, site: ImaSite) -> None:
+    site.plan = Plan(running=1000)
+    name = http.post("/api/tasks", json={"kind": "t2v", "model": MODELS["t2v"], "prompt": "a kite"}).json()["id"]
+    eventually(lambda: site.creates, 10)
+    http.post(f"/api/tasks/{name}/cancel")
+    assert task_done(http, name)["status"] == "cancelled"
+    task = http.get(f"/api/tasks/{name}").json()
+    assert (task["upstream_cancelled"], task["output"]["files"]) == (False, [])
+    assert task["cost"] == {"amount": POINTS["t2v"], "currency": "points"}
+
+
+def test_two_songs_cost_twice_as_quoted(http: httpx.Client, site: ImaSite) -> None:
+    body = {"chatType": "t2m", "model": MODELS["t2m"], "message": "a sea shanty", "n": 2}
+    assert ask(http, "/api/quote", **body)["price"]["amount"] == 50
+    assert len(said(ask(http, **body)).split()) == 2
+    assert site.spent == 50
 
 
 def test_failures_say_whose_they_are(http: httpx.Client, site: ImaSite) -> None:

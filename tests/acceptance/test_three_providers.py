@@ -101,7 +101,7 @@ PRICED: tuple[tuple[str, dict[str, Any], float], ...] = (
     ("ima", {"kind": "t2i", "model": "doubao-seedream-4.5", "n": 2}, 10),
     ("ima", {"kind": "i2i", "model": "gemini-3.1-flash-image", "n": 2, "images": [PICTURE]}, 12),
     ("ima", {"kind": "t2v", "model": "wan2.6-t2v", "n": 2, "seconds": 10, "resolution": "720P"}, 100),
-    ("ima", {"kind": "t2m", "model": "sonic", "n": 2}, 50),
+    ("ima", {"kind": "t2m", "model": "sonic"}, 25),
     ("ima", {"kind": "tts", "model": "seed-tts-2.0"}, 2),
 )
 ONE_BY_ONE = ("qwen-image", FOURTH)

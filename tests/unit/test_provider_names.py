@@ -17,10 +17,6 @@ HOUSE_WORDS = frozenset({"sandbox", "openai_compatible"})
 """Types that are no provider's name: the stand-in of the house, and a dialect."""
 MODEL_IDS = {"upstreams/dashscope/models.py": re.compile(r"qwen(?=\d|-|\|)")}
 """Names of models that more than one provider serves, by the file that has them in its table."""
-STILL_NAMED = {
-    ("wire/retry.py", "ark"): "a source of what is read of headers",
-}
-"""Where a name stands all the same."""
 
 
 @cache
@@ -54,11 +50,6 @@ PROVIDERS = sorted(name for name, one in types().items() if one.__module__.start
 
 @pytest.mark.parametrize("provider", [name for name in PROVIDERS if name not in HOUSE_WORDS])
 def test_a_provider_is_named_in_its_own_files_only(provider: str) -> None:
-    others = [path for path in texts() if not is_own(path, provider) and (path, provider) not in STILL_NAMED]
+    others = [path for path in texts() if not is_own(path, provider)]
     assert [line for path in others for line in lines_with(provider, path)] == []
     assert any(lines_with(provider, path) for path in texts() if is_own(path, provider)), "this test sees names"
-
-
-def test_what_is_still_named_is_still_there() -> None:
-    for (path, provider), why in STILL_NAMED.items():
-        assert lines_with(provider, path), f"{path}: {why}"

@@ -141,14 +141,13 @@ class DashScope(Upstream):
     async def image(self, request: ImageRequest, account: Account) -> AsyncGenerator[Event]:
         """What came out, if anything did: as many calls as the number needs. Of several images some may be missing,
         which is told in words, and nobody is charged for those."""
-        stills.still(stills.parts(request)[0], by_task=self.options.image_tasks)  # nothing is laid down for nothing
         shown, came = await self._shown(request, account), records.Stills((), (), None)
         for part in stills.parts(shown):
             try:
                 async with aclosing(self._drawn(part, account)) as told:
                     async for one in told:
                         if isinstance(one, Progress):
-                            yield replace(one, percent=(100 * came.count + one.percent * part.n) / request.n)
+                            yield Progress((100 * came.count + one.percent * part.n) / request.n)
                         else:
                             came = came.then(one)
             except GatewayError as error:

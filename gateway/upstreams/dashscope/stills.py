@@ -58,18 +58,14 @@ def parts(request: ImageRequest) -> tuple[ImageRequest, ...]:
     """The request in as many as it takes calls: each for no more images than one call makes."""
     found = known(request, Still, "make images")
     most = found.most if found.sure else request.n
-    return tuple(
-        msgspec.structs.replace(request, n=min(most, request.n - at)) for at in range(0, request.n, max(1, most))
-    ) or (request,)
+    return tuple(msgspec.structs.replace(request, n=min(most, request.n - at)) for at in range(0, request.n, most))
 
 
 def still(request: ImageRequest, *, by_task: bool = False) -> tuple[Asked, bool]:
     """A fitted request as it is sent, and whether it makes a task. `by_task`: rather than be answered at once, where
-    there is a choice. Raises Unsupported for more images than one call makes, see `parts`.
+    there is a choice. It is for no more images than one call makes, see `parts`.
     """
     found = known(request, Still, "make images")
-    if found.sure and not 1 <= request.n <= found.most:
-        raise impossible("n", f"from 1 to {found.most} with {request.model}")
     told: dict[str, Any] = {"n": request.n}
     if request.size is not None:
         told["size"] = written(request.size)

@@ -274,7 +274,7 @@ def test_a_film_from_an_image_has_its_shape_and_the_size_that_it_has_not_is_told
         (film("wan2.7-t2v", params={"shot_type": "multi"}), "shot_type", "wan2.7-t2v has no 'shot_type'; it takes"),
         (film("wan2.7-t2v", params={"callback": "x"}), "callback", "wan2.7-t2v has no 'callback'; it takes"),
         (film(params={"shot_type": "multi", "prompt_extend": False}), "shot_type", "single where 'prompt_extend'"),
-        (film("wan2.2-t2v-plus", seed=2**31), "seed", "from 0 to 2.14748e+09"),
+        (film("wan2.2-t2v-plus", seed=2**31), "seed", "from 0 to 2147483647"),
         (ImageRequest("qwen-image", "a cat", size=Size("3:2", 1536, 1024)), "size", "the nearest is 4:3"),
         (ImageRequest("wan2.7-image", "a cat", params={"negative_prompt": "x"}), "negative_prompt", "it takes n, seed"),
         (SpeechRequest("qwen3-tts-flash", "Hello", speed=1.5), "speed", "has no 'speed'"),

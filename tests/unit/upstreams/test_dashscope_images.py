@@ -163,8 +163,6 @@ async def test_whatever_a_card_promises_is_taken(house: House, model: str) -> No
 @pytest.mark.parametrize(
     ("model", "fields", "param", "told"),
     [
-        ("wan2.6-t2i", {"n": 5}, "n", "1 to 4"),
-        ("qwen-image", {"n": 2}, "n", "1 to 1"),
         ("wan2.6-t2i", {"size": Size("5:1")}, "size", "1:4 and 4:1"),
         (OLD, {"size": Size("3:1", 900, 300)}, "size", "2.8125"),
         ("wan2.6-t2i", {"seed": 2**31}, "seed", "whole number from 0"),
@@ -233,6 +231,31 @@ async def test_of_several_some_may_be_missing(house: House) -> None:
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["Of 4 images came to nothing 3, 4\n"], (
         "at once nothing is told of them"
     )
+
+
+async def test_more_than_one_call_makes_are_asked_for_in_several(house: House) -> None:
+    *events, usage = await house.paint("qwen-image", n=2)
+    assert (len(media(events)), usage) == (2, Usage(images=2))
+    house.site.creates.clear()
+    *events, usage = await house.paint("wan2.6-t2i", n=6)
+    assert (len(media(events)), usage) == (6, Usage(images=6))
+    assert [create.body["parameters"]["n"] for create in house.site.creates] == [4, 2]
+    *events, usage = await house.paint(OLD, n=8)
+    told = [event.percent for event in events if isinstance(event, Progress)]
+    assert (told[0], told == sorted(told), usage) == (0, True, Usage(images=8))
+
+
+async def test_of_several_calls_what_came_before_one_that_failed_is_delivered(house: House) -> None:
+    house.site.fail("create", None, Refusal("InternalError"))
+    *events, usage = await house.paint("qwen-image", n=3)
+    assert (len(media(events)), usage) == (1, Usage(images=1))
+    assert [event.text for event in events if isinstance(event, TextDelta)] == [
+        "Of 3 images came to nothing 2, 3: The upstream failed.\n"
+    ]
+    assert len(house.site.seen("create")) == 2, "what is paid for is not asked for again"
+    house.site.fail("create", Refusal("Throttling"))
+    with pytest.raises(errors.RateLimited):
+        await house.paint("qwen-image", n=3)
 
 
 async def test_why_an_image_is_missing_holds_no_secret(house: House) -> None:
@@ -394,7 +417,7 @@ async def test_nothing_is_laid_down_for_what_cannot_be_asked(house: House) -> No
     with pytest.raises(errors.InvalidRequest):
         await always.submit(I2V, kind="i2v", inputs=pictures("image"), seconds=99)
     with pytest.raises(errors.InvalidRequest):
-        await always.paint("wan2.6-image", inputs=pictures("image"), n=99)
+        await always.paint("wan2.6-image", inputs=pictures("image", "mask"))
     assert house.site.requests == []
 
 
