@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from math import gcd, log
+from math import ceil, floor, gcd, log, sqrt
 from typing import Any, Final, assert_never
 
-from gateway.types import Parameter, Size, Value
+from gateway.types import Parameter, Size
+from gateway.wire import number as wire_number
 
 SAME_RATIO: Final = 0.02
 """Ratios that differ by less than this are the same shape: 1920x1088 is 16:9."""
+MOST_SHOWN: Final = 60
+"""Characters of a value in a sentence."""
 
 
 def right(value: Any, parameter: Parameter) -> Any:
@@ -17,9 +20,9 @@ def right(value: Any, parameter: Parameter) -> Any:
         case "size":
             return _right_size(value, parameter)
         case "boolean":
-            return value if isinstance(value, bool) else None
+            return _among(value, parameter, 0) if isinstance(value, bool) else None
         case "integer" | "number":
-            found = _number(value, whole=parameter.type == "integer")
+            found = number(value, whole=parameter.type == "integer")
             return None if found is None else _among(found, parameter, found)
         case "string":
             return _among(value, parameter, len(value)) if isinstance(value, str) else None
@@ -36,16 +39,13 @@ def right(value: Any, parameter: Parameter) -> Any:
             assert_never(never)
 
 
-def _number(value: Any, *, whole: bool) -> float | None:
-    """`5`, `5.0` and, as some clients send it, `"5"`."""
+def number(value: Any, *, whole: bool = False) -> int | float | None:
+    """`5`, `5.0` and, as some clients send it, `"5"`; None for what is none, or reaches beyond all bounds."""
     if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        value = wire_number.parse(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < wire_number.BOUND:
         return None
-    if value == int(value) if abs(value) < 1e18 else False:
+    if value == int(value):
         return int(value)
     return None if whole else value
 
@@ -65,7 +65,12 @@ def same(one: Any, other: Any) -> bool:
         return _sides(one) == _sides(other)
     if isinstance(one, int | float) and isinstance(other, int | float):
         return one == other
+    if not (isinstance(one, _SPELLED) and isinstance(other, _SPELLED)):
+        return bool(one == other)
     return str(one).strip().casefold() == str(other).strip().casefold()
+
+
+_SPELLED: Final = (str, int, float)
 
 
 def _within(measure: float, parameter: Parameter) -> bool:
@@ -77,15 +82,21 @@ def nearest(value: Any, parameter: Parameter) -> Any:
     """What the model takes that comes nearest; None where nothing is near."""
     if parameter.type == "size":
         return _nearest_size(value, parameter)
-    number = _number(value, whole=False)
-    if number is None or parameter.type not in ("integer", "number"):
+    wished = number(value)
+    if wished is None or parameter.type not in ("integer", "number"):
         return None
     if parameter.allowed:
-        wished = number
-        return min(parameter.allowed, key=lambda one: abs(float(one) - wished))
-    number = round(number) if parameter.type == "integer" else number
-    number = number if parameter.least is None else max(parameter.least, number)
-    return number if parameter.most is None else min(parameter.most, number)
+        able = [(one, near) for one in parameter.allowed if (near := number(one)) is not None]
+        return min(able, key=lambda each: abs(each[1] - wished))[0] if able else None
+    return right(_into_range(wished, parameter), parameter)
+
+
+def _into_range(wished: float, parameter: Parameter) -> float:
+    least, most, whole = parameter.least, parameter.most, parameter.type == "integer"
+    found = round(wished) if whole else wished
+    if least is not None:
+        found = max(ceil(least) if whole else least, found)
+    return found if most is None else min(floor(most) if whole else most, found)
 
 
 def wanted(parameter: Parameter) -> str:
@@ -93,6 +104,11 @@ def wanted(parameter: Parameter) -> str:
     if parameter.allowed:
         names = [shown(one) for one in parameter.allowed]
         return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+    return bounds(parameter)
+
+
+def bounds(parameter: Parameter) -> str:
+    """What type and range ask for, in words."""
     kind = {
         "integer": "a whole number", "number": "a number", "string": "a string", "boolean": "true or false",
         "url": "an http(s) URL", "urls": "a list of http(s) URLs", "list": "a list", "object": "an object",
@@ -119,8 +135,9 @@ def shown(value: Any) -> str:
     if isinstance(found, bool):
         return "true" if found else "false"
     if isinstance(found, int | float):
-        return f"{int(found)}" if abs(found) < 1e18 and found == int(found) else f"{found:g}"
-    return str(found)[:60]
+        is_whole = isinstance(found, int) or (abs(found) < wire_number.BOUND and found == int(found))
+        return f"{int(found)}"[:MOST_SHOWN] if is_whole else f"{found:g}"
+    return str(found)[:MOST_SHOWN]
 
 
 def plain(value: Any) -> Any:
@@ -136,27 +153,65 @@ def size_text(size: Size) -> str:
 
 
 def _right_size(size: Any, parameter: Parameter) -> Size | None:
-    if not isinstance(size, Size):
+    if not isinstance(size, Size) or not _has_shape(size, parameter):
         return None
-    if not parameter.allowed:
-        return size
-    shapes = [_shape(str(one)) for one in parameter.allowed]
-    exact = [one for one in parameter.allowed if "x" in str(one)]
+    return size if _has_pixels(size, parameter) else None
+
+
+def too_many_or_few(size: Any, parameter: Parameter) -> bool:
+    """Whether all that is wrong with a size is how many pixels it has: its shape is made."""
+    return isinstance(size, Size) and _has_shape(size, parameter) and not _has_pixels(size, parameter)
+
+
+def _has_shape(size: Size, parameter: Parameter) -> bool:
+    """Whether it is of a shape that is made; where only certain pixels are, whether it is one of those."""
+    if parameter.free or not parameter.allowed:
+        return True
+    exact = [str(one) for one in parameter.allowed if "x" in str(one)]
     if size.width and len(exact) == len(parameter.allowed):
-        return size if size_text(size) in exact else None
-    return size if any(abs(log(shape / breadth(size))) <= SAME_RATIO for shape in shapes) else None
+        return size_text(size) in exact
+    return any(_alike(width / height, breadth(size)) for width, height in map(_sides, parameter.allowed) if height)
+
+
+def _has_pixels(size: Size, parameter: Parameter) -> bool:
+    """A ratio has none to look at, and pixels that are named one by one are right whatever the range."""
+    named = size_text(size) in parameter.allowed
+    return not size.width or named or _within(size.width * size.height, parameter)
+
+
+def _alike(one: float, other: float) -> bool:
+    return abs(log(one / other)) <= SAME_RATIO
 
 
 def _nearest_size(size: Any, parameter: Parameter) -> Size | None:
-    if not isinstance(size, Size) or not parameter.allowed:
+    if not isinstance(size, Size):
         return None
+    if _has_shape(size, parameter):
+        return _scaled(size, parameter)
+    able = [size_of(str(one)) for one in parameter.allowed if _sides(one)[1]]
 
-    def distance(one: Value) -> tuple[float, float]:
-        width, height = _sides(str(one))
-        area = log(width * height / (size.width * size.height)) if size.width and "x" in str(one) else 0.0
-        return round(abs(log(width / height / breadth(size))), 3), abs(area)
+    def distance(one: Size) -> tuple[float, float]:
+        area = log(one.width * one.height / (size.width * size.height)) if size.width and one.width else 0.0
+        return round(abs(log(breadth(one) / breadth(size))), 3), abs(area)
 
-    return size_of(str(min(parameter.allowed, key=distance)))
+    return min(able, key=distance, default=None)
+
+
+def _scaled(size: Size, parameter: Parameter) -> Size | None:
+    """The same shape in as many pixels as come nearest within the range; None where no whole sides have them."""
+    if _has_pixels(size, parameter):
+        return size
+    beyond = parameter.most is not None and size.width * size.height > parameter.most
+    area, whole = (parameter.most, floor) if beyond else (parameter.least, ceil)
+    assert area is not None, "what is in no range is within it"
+    across, down = _sides(size.ratio)
+    times = whole(sqrt(max(0, area) / (across * down)))
+    exact = (across * times, down * times)
+    about = (whole(sqrt(max(0, area) * across / down)), whole(sqrt(max(0, area) * down / across)))
+    for width, height in (exact, about):
+        if width and height and _alike(width / height, breadth(size)) and _within(width * height, parameter):
+            return size_of(f"{width}x{height}")
+    return None
 
 
 def size_of(text: str) -> Size:
@@ -171,12 +226,11 @@ def breadth(size: Size) -> float:
     return width / height
 
 
-def _shape(text: str) -> float:
-    width, height = _sides(text)
-    return width / height
-
-
 def _sides(size: Any) -> tuple[int, int]:
     text = size_text(size) if isinstance(size, Size) else str(size)
     first, _, second = text.replace(":", "x").replace("*", "x").lower().partition("x")
-    return (int(first), int(second)) if first.isdigit() and second.isdigit() else (0, 0)
+    return (int(first), int(second)) if _is_side(first) and _is_side(second) else (0, 0)
+
+
+def _is_side(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0

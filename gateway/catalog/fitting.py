@@ -13,7 +13,20 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from gateway.catalog.allowed import SAME_RATIO, breadth, nearest, plain, right, same, shown, size_of, wanted
+from gateway.catalog.allowed import (
+    SAME_RATIO,
+    bounds,
+    breadth,
+    nearest,
+    number,
+    plain,
+    right,
+    same,
+    shown,
+    size_of,
+    too_many_or_few,
+    wanted,
+)
 from gateway.errors import Unsupported
 from gateway.types import (
     Adjustment,
@@ -30,6 +43,7 @@ from gateway.types import (
     VideoRequest,
 )
 from gateway.upstreams.base import Upstream
+from gateway.wire.native import OF_SOME_KINDS
 
 HINTS: Final[Mapping[str, frozenset[Any]]] = {
     "user": frozenset(),
@@ -53,8 +67,17 @@ def fit(request: MediaRequest, card: ModelCard, upstream: Upstream, policy: OnUn
     _check_inputs(request, card)
     _check_count(request, card)
     adjusted, adjustments = _adjusted(request, card, policy)
-    made = upstream.effective(_with_defaults(adjusted, card) if card.custom else adjusted, card)
+    made = _made(adjusted, card, upstream)
+    if (told := _of_other_pixels(adjusted, made, card, policy)) is not None:
+        adjustments = (*adjustments, told)
+        adjusted = with_values(adjusted, {told.parameter: told.used})
+        made = _made(adjusted, card, upstream)
     return Fitted(made, (*adjustments, *_changed(given(adjusted), values(made))))
+
+
+def _made(request: MediaRequest, card: ModelCard, upstream: Upstream) -> MediaRequest:
+    """What the upstream makes of a request whose values the model takes."""
+    return upstream.effective(_with_defaults(request, card) if card.custom else request, card)
 
 
 def _with_defaults(request: MediaRequest, card: ModelCard) -> MediaRequest:
@@ -127,11 +150,18 @@ _FIELDS: Final[Mapping[str, Any]] = {
 
 def _check_count(request: MediaRequest, card: ModelCard) -> None:
     """Images are asked for again and again until there are enough; of all else one call makes what it can make."""
-    if isinstance(request, VideoRequest | MusicRequest) and request.n > card.max_n:
+    match request:
+        case ImageRequest():
+            return
+        case SpeechRequest():
+            count, most = request.params.get("n") or 1, 1
+        case _:
+            count, most = request.n, card.max_n
+    if count > most:
         raise Unsupported(
-            f"'n' must be at most {card.max_n} with {card.id}, not {request.n}; POST /api/batches makes any number",
+            f"'n' must be at most {most} with {card.id}, not {count}; POST /api/batches makes any number",
             param="n",
-            nearest=f"{card.max_n}",
+            nearest=f"{most}",
         )
 
 
@@ -159,14 +189,13 @@ def _adjusted(
     """What the caller asked for, each value spelled as the model has it, and what was done about the others."""
     changed: dict[str, Any] = {}
     adjustments: list[Adjustment] = []
-    if card.parameters:
-        for name, value in given(request).items():
-            found = _taken(name, value, request, card, policy)
-            if isinstance(found, Adjustment):
-                adjustments.append(found)
-                changed[name] = found.used
-            else:
-                changed[name] = found
+    for name, value in given(request).items():
+        found = _taken(name, value, request, card, policy)
+        if isinstance(found, Adjustment):
+            adjustments.append(found)
+            changed[name] = found.used
+        elif card.parameters:
+            changed[name] = found
     asked = {name: value for name, value in {**given(request), **changed}.items() if value is not None}
     for adjustment in _in_a_row(asked, card, policy):
         adjustments.append(adjustment)
@@ -178,18 +207,26 @@ def _taken(name: str, value: Any, request: MediaRequest, card: ModelCard, policy
     """A value as the model has it, or what becomes of one that it does not take."""
     parameter = card.parameters.get(name)
     if parameter is None or (parameter.kinds and request.kind not in parameter.kinds):
-        if not card.closed:
-            return value
-        if name in HINTS and (not HINTS[name] or value in HINTS[name]):
-            return None
-        names = ", ".join(sorted(takes(card, request.kind)))
-        return _otherwise(name, value, None, policy, f"{card.id} has no {name!r}; it takes {names or 'none'}", ())
+        return _undeclared(name, value, request, card, policy)
     found = right(value, parameter)
     if found is not None:
         return found
+    if too_many_or_few(value, parameter):
+        return value  # the upstream may make that shape in pixels of its own: `_of_other_pixels` looks at those
     near = nearest(value, parameter)
     why = f"'{name}' must be {wanted(parameter)} with {card.id}, not {shown(value)}"
     return _otherwise(name, value, near, policy, why, parameter.allowed)
+
+
+def _undeclared(name: str, value: Any, request: MediaRequest, card: ModelCard, policy: OnUnsupported) -> Any:
+    """What becomes of a value that nobody says the model takes: all pass but those of another kind of work."""
+    if not card.parameters or not card.closed:
+        is_strange = name in OF_SOME_KINDS and name in request.params
+        return Adjustment(name, plain(value), None, f"{request.kind} has no {name!r}") if is_strange else value
+    if name in HINTS and (not HINTS[name] or any(same(one, value) for one in HINTS[name])):
+        return None
+    names = ", ".join(sorted(takes(card, request.kind)))
+    return _otherwise(name, value, None, policy, f"{card.id} has no {name!r}; it takes {names or 'none'}", ())
 
 
 def takes(card: ModelCard, kind: str) -> dict[str, Parameter]:
@@ -238,13 +275,26 @@ def _fits(row: Mapping[str, Value], said: Mapping[str, Any]) -> bool:
 
 
 def _nearest_of(value: Any, able: Sequence[Value], usual: Value) -> Value:
+    wished = number(value)
+    if wished is None:
+        return usual
     numbers = [one for one in able if isinstance(one, int | float)]
-    if isinstance(value, int | float) and numbers:
-        return min(numbers, key=lambda one: abs(one - value))
-    return usual
+    return min(numbers, key=lambda one: abs(one - wished), default=usual)
 
 
 # --- what the upstream makes of it ---
+
+
+def _of_other_pixels(
+    request: MediaRequest, made: MediaRequest, card: ModelCard, policy: OnUnsupported
+) -> Adjustment | None:
+    """What becomes of a size with more or fewer pixels than the model makes, where the upstream leaves it so."""
+    parameter = takes(card, request.kind).get("size")
+    asked = values(request).get("size")
+    if parameter is None or not all(too_many_or_few(size, parameter) for size in (asked, values(made).get("size"))):
+        return None
+    why = f"'size' must be {bounds(parameter)} with {card.id}, not {shown(asked)}"
+    return _otherwise("size", asked, nearest(asked, parameter), policy, why, parameter.allowed)
 
 
 def _changed(asked: Mapping[str, Any], used: Mapping[str, Any]) -> tuple[Adjustment, ...]:

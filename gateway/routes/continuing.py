@@ -27,10 +27,12 @@ _IMAGES: Final = ("images", "image", "first_frame", "last_frame", "reference_ima
 Body = Mapping[str, msgspec.Raw]
 
 
-async def continued(request: Request, body: Body, *, in_chat: bool = True) -> Body:
+async def continued(request: Request, body: Body, *, in_chat: bool = True, kind: Kind | None = None) -> Body:
     """The body with what `continue_from` names put in. `in_chat`: whether answers belong to conversations here.
+    `kind`: what is made here whatever the body says; None: as it says.
 
-    Raises InvalidRequest, NotFound for what is not the caller's, and Conflict for a task that goes on.
+    Raises InvalidRequest, also for what has nothing that the kind could go on from, NotFound for what is not the
+    caller's, and Conflict for a task that goes on.
     """
     name = wire_body.text(body, FIELD) if FIELD in body else None
     if name is None:
@@ -38,9 +40,9 @@ async def continued(request: Request, body: Body, *, in_chat: bool = True) -> Bo
     if name.startswith("asset_"):
         return await _with_image(request, body, name)
     if name.startswith("task_"):
-        return await _from_task(request, body, name)
+        return await _from_task(request, body, name, kind)
     if name.startswith("resp_"):
-        return await _from_turn(request, body, name, in_chat)
+        return await _from_turn(request, body, name, in_chat, kind)
     raise InvalidRequest(f"'{FIELD}' must be the id of an asset, a response or a task", param=FIELD)
 
 
@@ -60,29 +62,39 @@ async def _with_image(request: Request, body: Body, asset_id: str) -> Body:
     return found
 
 
-async def _from_turn(request: Request, body: Body, turn_id: str, in_chat: bool) -> Body:
+async def _from_turn(request: Request, body: Body, turn_id: str, in_chat: bool, kind: Kind | None) -> Body:
     """On in the conversation; what was made there goes in where something is to be made again."""
     conversation = await house_of(request).conversations.open(principal_of(request).id, None, turn_id)
     said = openai_chat.text(conversation.earlier[-1].get("content")) if conversation.earlier else ""
     made = _MADE.findall(said)
-    if made and _kind(request, body, "t2i") != "t2t":
+    if made and (kind or _kind(request, body, "t2i")) != "t2t":
         body = await _with_image(request, body, made[-1])
     if in_chat:
         return {**body, "parentId": _raw(turn_id)}
-    return _after(body, conversation.earlier) if _kind(request, body, "t2t") == "t2t" else body
+    if (kind or _kind(request, body, "t2t")) == "t2t":
+        return _after(body, conversation.earlier)
+    if not made:
+        raise _no_image(turn_id)
+    return body
 
 
-async def _from_task(request: Request, body: Body, task_id: str) -> Body:
+async def _from_task(request: Request, body: Body, task_id: str, kind: Kind | None) -> Body:
     task = await house_of(request).tasks.get(task_id, principal_of(request))
     if not task.final:
         raise Conflict("the task goes on", code="task_not_final", task_id=task_id, advice="Wait for its end first")
     if task.answer is not None and isinstance(task.request, ChatRequest):
+        if (kind or _kind(request, body, "t2t")) != "t2t":
+            raise _no_image(task_id)
         asked = openai_chat.messages(task.request)
         return _after(body, [*asked, {"role": "assistant", "content": task.answer}])
     made = [output.asset_id for output in task.outputs if output.asset_id]
     if not made:
         raise InvalidRequest("the task made nothing to go on from", param=FIELD)
     return await _with_image(request, body, made[-1])
+
+
+def _no_image(name: str) -> InvalidRequest:
+    return InvalidRequest(f"{name} has no image to go on from", param=FIELD)
 
 
 def _kind(request: Request, body: Body, usual: Kind) -> Kind:

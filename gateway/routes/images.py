@@ -28,7 +28,7 @@ from gateway.wire.wishes import adjustments_json, wishes
 
 async def generate(request: Request) -> Answer | EventStream:
     """POST /v1/images/generations"""
-    body = await continued(request, wire_body.decode(await read_body(request)), in_chat=False)
+    body = await continued(request, wire_body.decode(await read_body(request)), in_chat=False, kind="t2i")
     prompt = wire_body.need(body, "prompt", str)
     model = wire_body.text(body, "model") or ""
     as_url = _wants_url(body)

@@ -14,6 +14,7 @@ from gateway.errors import InvalidRequest
 from gateway.types import ImageRequest, Input, Kind, MusicRequest, Size, SpeechRequest, VideoRequest
 from gateway.wire import body as wire_body
 from gateway.wire import chat_files, openai_chat
+from gateway.wire import number as wire_number
 from gateway.wire import size as wire_size
 
 Body = Mapping[str, msgspec.Raw]
@@ -43,13 +44,20 @@ _NULL = b"null"
 
 _READ_HERE = frozenset(
     {
-        "model", "message", "messages", "chatType", "kind", "size", "aspect_ratio", "chatId", "parentId", "files",
-        "waitForCompletion", "stream", "stream_options", "n", "seed", "seconds", "duration", "voice", "format",
-        "response_format", "speed", "prompt", "input", "images", "image", "tools", "tool_choice", "modalities",
-        "progress", "webhook", "webhook_url", "webhook_events", "metadata", "deadline_s", "text", "first_frame",
-        "last_frame", "reference_images", "fallback", "on_unsupported", "max_cost", "continue_from",
+        "model", "message", "messages", "chatType", "kind", "chatId", "parentId", "files", "waitForCompletion",
+        "stream", "stream_options", "response_format", "prompt", "input", "images", "image", "tools", "tool_choice",
+        "modalities", "progress", "webhook", "webhook_url", "webhook_events", "metadata", "deadline_s", "text",
+        "first_frame", "last_frame", "reference_images", "fallback", "on_unsupported", "max_cost", "continue_from",
     }
 )  # fmt: skip
+"""What is no parameter of any generation, or is read before there is one."""
+_OF_IMAGES = frozenset({"size", "aspect_ratio", "n", "seed", "partial_images"})
+_OF_VIDEOS = frozenset({"size", "aspect_ratio", "n", "seed", "seconds", "duration"})
+_OF_SPEECH = frozenset({"n", "voice", "format", "speed"})
+_OF_MUSIC = frozenset({"n", "seed", "seconds", "duration", "format"})
+OF_SOME_KINDS = (_OF_IMAGES | _OF_VIDEOS | _OF_SPEECH | _OF_MUSIC) - {"partial_images"}
+"""Parameters that are read for some kinds of work. For another kind they stand among the further ones, so that a model
+can say that it has none; nobody takes them unless it does."""
 _NATIVE_ONLY = frozenset(
     {
         *("message", "chatType", "kind", "chatId", "parentId", "files", "waitForCompletion", "size"),
@@ -182,7 +190,7 @@ def image_request(
         seed=_seed(body),
         inputs=found,
         partial_images=wire_body.whole_number(body, "partial_images", 0, 3) or 0,
-        params=wire_body.decoded(body, _READ_HERE | {"partial_images"}),
+        params=_further(body, _OF_IMAGES),
         hints=hints,
     )
 
@@ -199,7 +207,7 @@ def video_request(
         seed=_seed(body),
         n=wire_body.whole_number(body, "n", 1, 10) or 1,
         inputs=with_roles(kind, found),
-        params=wire_body.decoded(body, _READ_HERE),
+        params=_further(body, _OF_VIDEOS),
         hints=hints,
     )
 
@@ -224,13 +232,14 @@ def speech_request(body: Body, model: str, prompt: str, hints: Hints) -> SpeechR
     speed = wire_body.read(body, "speed", float)
     if speed is not None and not 0.25 <= speed <= 4:
         raise InvalidRequest("'speed' must be a number from 0.25 to 4", param="speed")
+    count = wire_body.whole_number(body, "n", 1, 10) or 1
     return SpeechRequest(
         model=model,
         text=_prompt(prompt, body),
         voice=_voice(body),
         format=audio_format(body),
         speed=1.0 if speed is None else speed,
-        params=wire_body.decoded(body, _READ_HERE),
+        params=_further(body, _OF_SPEECH) | ({"n": count} if count > 1 else {}),
         hints=hints,
     )
 
@@ -243,9 +252,15 @@ def music_request(body: Body, model: str, prompt: str, hints: Hints) -> MusicReq
         format=audio_format(body),
         seed=_seed(body),
         n=wire_body.whole_number(body, "n", 1, 10) or 1,
-        params=wire_body.decoded(body, _READ_HERE),
+        params=_further(body, _OF_MUSIC),
         hints=hints,
     )
+
+
+def _further(body: Body, own: frozenset[str]) -> dict[str, Any]:
+    """The parameters that a request has no field for. `own`: those that it has one for. Null asks for nothing."""
+    found = wire_body.decoded(body, _READ_HERE | own)
+    return {name: value for name, value in found.items() if value is not None or name not in OF_SOME_KINDS}
 
 
 def audio_format(body: Body) -> str:
@@ -262,13 +277,10 @@ def seconds(body: Body, most: float) -> float | None:
     found = wire_body.read_any(body, name, float | str)
     if found is None:
         return None
-    try:
-        value = float(found)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= most:
+    value = wire_number.parse(found) if isinstance(found, str) else found
+    if value is None or not 0 < value <= most:
         raise InvalidRequest(f"'{name}' must be a number of seconds above 0 and at most {most:g}", param=name)
-    return value
+    return float(value)
 
 
 def names_json(chat_id: str | None, parent_id: str, response_id: str | None = None) -> dict[str, Any]:

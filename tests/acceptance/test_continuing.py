@@ -107,6 +107,22 @@ def test_a_task_that_made_an_image_is_gone_on_from(gateway: Gateway) -> None:
         made_from(http, task["output"]["files"][0]["id"])
 
 
+def test_no_image_is_gone_on_from_where_there_are_but_words(http: httpx.Client) -> None:
+    task = ok(http.post("/api/tasks", json={"kind": "t2t", "prompt": "a tower"}, headers={"prefer": "wait=20"}))
+    turn = ok(http.post("/api/chat", json={"message": "a tower"}))["response_id"]
+    picture = {"prompt": "redder", "model": "sandbox-image"}
+    for name in (task["id"], turn):
+        for path, body in (
+            ("/v1/images/generations", picture),
+            ("/v1/images/generations", {"prompt": "redder"}),
+            ("/api/tasks", {"prompt": "redder", "kind": "t2i"}),
+            ("/api/tasks", picture),
+        ):
+            answer = http.post(path, json={**body, "continue_from": name})
+            assert answer.status_code == 400, (path, answer.text)
+            assert f"{name} has no image to go on from" in answer.text
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "param"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import msgspec
@@ -135,8 +136,6 @@ def test_drop_leaves_out_and_tells_it() -> None:
 
 
 def test_what_is_not_closed_takes_what_nobody_declared_and_what_nobody_knows_takes_all() -> None:
-    from dataclasses import replace
-
     request = film(seconds=10.0, params={"styl": "x"})
     assert fit(request, replace(CARD, closed=False), PLAIN).request.params == {"styl": "x"}
     assert fit(film(seconds=7.0, params={"styl": "x"}), replace(CARD, parameters={}), PLAIN).adjustments == ()
@@ -150,6 +149,45 @@ def test_what_clients_send_unasked_is_no_wish(hint: dict[str, Any]) -> None:
 
 def test_a_hint_that_asks_for_something_is_one() -> None:
     assert refused(film(params={"quality": "high"})).code == "unsupported_parameter"
+
+
+@pytest.mark.parametrize("odd", [["hd"], {"a": 1}, "x", True, 10**400, ["auto"]])
+def test_a_hint_may_be_of_any_type(odd: Any) -> None:
+    assert refused(film(params={"quality": odd})).param == "quality"
+    assert fit(film(params={"user": odd}), CARD, PLAIN).request.params == {}
+
+
+# --- what belongs to another kind of work ---
+
+
+@pytest.mark.parametrize(("name", "value"), [("voice", "bob"), ("speed", 2.0), ("format", "zip")])
+def test_what_is_of_another_kind_of_work_is_refused_by_a_model_that_takes_no_more(name: str, value: Any) -> None:
+    error = refused(film(params={name: value}))
+    assert (error.param, error.code) == (name, "unsupported_parameter")
+    assert fit(film(params={name: value}), CARD, PLAIN, "drop").adjustments[0].used is None
+
+
+@pytest.mark.parametrize("card", [replace(CARD, closed=False), ModelCard("open", frozenset({"t2v"}))])
+def test_what_is_of_another_kind_of_work_is_left_out_by_all_others_and_told(card: ModelCard) -> None:
+    fitted = fit(film(params={"voice": "bob", "styl": "x"}), card, PLAIN)
+    assert fitted.request.params == {"styl": "x"}
+    [told] = fitted.adjustments
+    assert (told.parameter, told.asked, told.used, told.reason) == ("voice", "bob", None, "t2v has no 'voice'")
+
+
+def test_what_is_of_another_kind_of_work_passes_where_the_model_says_that_it_takes_it() -> None:
+    card = replace(CARD, parameters={**CARD.parameters, "voice": Parameter("string", ("bob",))})
+    fitted = fit(film(params={"voice": "Bob"}), card, PLAIN)
+    assert (fitted.request.params, fitted.adjustments) == ({"voice": "bob"}, ())
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_speech_is_made_once(closed: bool) -> None:
+    card = ModelCard("voice", frozenset({"tts"}), closed=closed)
+    error = refused(SpeechRequest("voice", "Hello", params={"n": 5}), card)
+    assert (error.param, error.nearest) == ("n", "1")
+    assert error.message.startswith("'n' must be at most 1 with voice, not 5")
+    assert fit(SpeechRequest("voice", "Hello"), card, PLAIN).adjustments == ()
 
 
 # --- values together ---
@@ -190,6 +228,19 @@ def test_other_pixels_of_the_same_shape_are_told_whatever_the_caller_says_of_the
     fitted = fit(film(size=Size("1:1", 1024, 1024)), CARD, WIDE)
     [told] = fitted.adjustments
     assert (told.parameter, told.asked, told.used) == ("size", "1024x1024", "960x960")
+
+
+def test_too_many_pixels_are_refused_or_made_fewer_unless_the_upstream_makes_them_fewer_itself() -> None:
+    big = film(size=Size("16:9", 3840, 2160))
+    few = replace(CARD, parameters={"size": Parameter("size", least=1000, most=1_000_000)})
+    error = refused(big, few)
+    assert "'size' must be a size from 1000 to 1000000 pixels with film, not 3840x2160" in error.message
+    assert (error.param, error.code, error.nearest) == ("size", "unsupported_value", "1328x747")
+    fitted = fit(big, few, PLAIN, "nearest")
+    assert (fitted.request.size, len(fitted.adjustments)) == (Size("16:9", 1328, 747), 1)  # type: ignore[union-attr]
+    assert fit(big, few, PLAIN, "drop").request.size is None  # type: ignore[union-attr]
+    [told] = fit(big, few, WIDE).adjustments
+    assert (told.parameter, told.asked, told.used) == ("size", "3840x2160", "1280x720")
 
 
 def test_fitting_twice_is_fitting_once() -> None:

@@ -355,6 +355,17 @@ def test_what_is_null_counts_as_not_said() -> None:
         (video_request, {"seconds": "nan"}, "seconds",
          "'seconds' must be a number of seconds above 0 and at most 600"),
         (video_request, {"seconds": [5]}, "seconds", "'seconds': expected float | str, got array"),
+        *((video_request, {"seconds": odd}, "seconds",
+           "'seconds' must be a number of seconds above 0 and at most 600")
+          for odd in ("inf", "1e400", "1_0", "\u0665", " 5", "0x5", "", 10**25)),
+        (video_request, {"seconds": True}, "seconds", "'seconds': expected float | str, got bool"),
+        (video_request, {"seconds": {"a": 1}}, "seconds", "'seconds': expected float | str, got object"),
+        *((make, {"n": odd}, "n", f"'n': expected int, got {name}")
+          for make in (image_request, video_request, speech_request)
+          for odd, name in (("2", "str"), (1.5, "float"), (True, "bool"), ([1], "array"), ({}, "object"))),
+        (speech_request, {"n": 11}, "n", "'n' must be a whole number from 1 to 10, not 11"),
+        *((video_request, {"seed": odd}, "seed", f"'seed': expected int, got {name}")
+          for odd, name in (("2", "str"), (1.5, "float"), (True, "bool"), ([1], "array"), ({}, "object"))),
         (speech_request, {"speed": 9}, "speed", "'speed' must be a number from 0.25 to 4"),
         (speech_request, {"speed": 0}, "speed", "'speed' must be a number from 0.25 to 4"),
         (speech_request, {"format": "exe"}, "format",
@@ -391,6 +402,33 @@ def test_speech_and_music_have_their_own_words() -> None:
     assert (speech_request().voice, speech_request().speed, speech_request().format) == ("", 1.0, "mp3")
     song = native.music_request(body(seconds=30, seed=4, format="wav"), "m", "p", {})
     assert (song.prompt, song.seconds, song.seed, song.format) == ("p", 30.0, 4, "wav")
+
+
+@pytest.mark.parametrize(
+    ("make", "own"),
+    [
+        (image_request, {"size": "16:9", "n": 2, "seed": 5}),
+        (video_request, {"size": "16:9", "n": 2, "seed": 5, "seconds": 3}),
+        (speech_request, {"voice": "bob", "speed": 2.0, "format": "wav"}),
+        (lambda **fields: native.music_request(body(**fields), "m", "p", {}),
+         {"n": 2, "seed": 5, "seconds": 3, "format": "wav"}),
+    ],
+    ids=["image", "video", "speech", "music"],
+)  # fmt: skip
+def test_what_a_kind_has_no_field_for_is_kept_for_the_model_to_say(
+    make: Callable[..., Any], own: dict[str, Any]
+) -> None:
+    every = {"size": "16:9", "n": 2, "seed": 5, "seconds": 3, "voice": "bob", "speed": 2.0, "format": "wav"}
+    assert set(every) <= native.OF_SOME_KINDS
+    asked = make(**every, stream=True, tools=[{"a": 1}], tool_choice="auto", modalities=["image"], style="noir")
+    assert asked.params == {"style": "noir"} | {name: every[name] for name in every.keys() - own.keys()}
+    assert all(not hasattr(asked, name) for name in every.keys() - own.keys())
+    assert make(**dict.fromkeys(every)).params == {}, "null asks for nothing"
+
+
+def test_one_piece_of_speech_is_what_there_is_anyway() -> None:
+    assert speech_request(n=1).params == {}
+    assert speech_request(n=5).params == {"n": 5}
 
 
 def test_a_chat_goes_on_by_the_names_in_its_answer() -> None:
