@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import ceil
 from typing import Any, Final, get_args
 
@@ -28,7 +29,9 @@ from gateway.upstreams.base import Upstream
 
 SOON_SECONDS: Final = 60.0
 """A model that nobody serves sooner is no help now."""
-MOST_LOOKED_AT: Final = 200
+MOST_LOOKED_AT: Final = 1000
+MOST_FITTED: Final = 20
+"""Models that a request is fitted to before it is given up: each is work, for a request that failed."""
 MOST_REFUSED: Final = 3
 """Models of an upstream without an account for them, after which the rest of its models is passed over."""
 HELPED: Final = (Unsupported, ModelNotFound, NoAccount, AllResting, AccountError, UpstreamError)
@@ -75,29 +78,46 @@ class Alternatives:
         `param`: what it was about; only a model counts of which it is known that it takes it.
         """
         passed = {place.card.id for place in tried}
-        refused: Counter[str] = Counter()
         found: list[Alternative] = []
-        for looked, (source, card) in enumerate(self._catalog.others(kind)):
-            if looked == MOST_LOOKED_AT or len(found) == MOST_ALTERNATIVES:
-                break
-            upstream = source.upstream
-            if card.id in passed or refused[upstream.name] >= MOST_REFUSED or not _knows(card, kind, param):
-                continue
-            wait = self._catalog.wait(upstream.name, card.id, kind, tags)
-            if wait is None or wait > SOON_SECONDS:
-                refused[upstream.name] += 1
-                continue
+        for upstream, card, wait in islice(self._near(kind, tags, passed, param), MOST_FITTED):
             made = _made(request, card, upstream)
             if made is not None:
                 passed.add(card.id)
                 found.append(Alternative(card.id, _why(request, kind, param, wait), self._price(upstream, card, made)))
+            if len(found) == MOST_ALTERNATIVES:
+                break
         return tuple(found)
+
+    def _near(
+        self, kind: Kind, tags: frozenset[str], passed: set[str], param: str | None
+    ) -> Iterator[tuple[Upstream, ModelCard, float]]:
+        """Models of a kind that an account can serve now or soon, and in how many seconds. `passed`: those that do not
+        count, as it stands when the next one is asked for.
+
+        Of an upstream that has no account for any model none is looked at one by one.
+        """
+        refused: Counter[str] = Counter()
+        for source, card in islice(self._catalog.others(kind), MOST_LOOKED_AT):
+            name = source.upstream.name
+            if name not in refused:
+                refused[name] = 0 if _soon(self._catalog.wait(name, "", kind, tags)) else MOST_REFUSED
+            if refused[name] >= MOST_REFUSED or card.id in passed or not _knows(card, kind, param):
+                continue
+            wait = self._catalog.wait(name, card.id, kind, tags)
+            if wait is not None and _soon(wait):
+                yield source.upstream, card, wait
+            else:
+                refused[name] += 1
 
     def _price(self, upstream: Upstream, card: ModelCard, request: AnyRequest) -> dict[str, Any] | None:
         found = quote(self._prices.of(upstream.name, card.id, card), request, card)
         if found is None or found.amount is None:
             return None
         return {"amount": found.amount, "currency": found.price.currency, "exact": found.exact}
+
+
+def _soon(wait: float | None) -> bool:
+    return wait is not None and wait <= SOON_SECONDS
 
 
 def _knows(card: ModelCard, kind: Kind, param: str | None) -> bool:

@@ -8,23 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any, Final, assert_never, get_args
 
 import msgspec
-import structlog
 
 from gateway.catalog.models import Catalog
 from gateway.catalog.ordering import in_order, price, speed
 from gateway.catalog.preferences import Preference, Preferences
 from gateway.catalog.prices import PriceBook
 from gateway.catalog.quotes import Quote, quote
-from gateway.errors import DatabaseUnavailable, GatewayError
+from gateway.errors import GatewayError
 from gateway.types import NO_WISHES, AnyRequest, Candidate, Kind, MediaRequest, Principal, Wishes
 
 SYNONYMS: Final[Mapping[str, str]] = {"size": "aspect_ratio", "seconds": "duration", "format": "response_format"}
-"""Parameters that callers know by another name as well."""
+"""Parameters of media that callers know by another name as well. In a chat each name means something else."""
 WITHOUT_DATABASE: Final[frozenset[Kind]] = frozenset({"t2t", "embedding", "transcription"})
 """Kinds that are served while the database is away."""
 _NULL: Final = b"null"
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,8 @@ class Choice:
 
     def filled(self, body: Mapping[str, msgspec.Raw]) -> Mapping[str, msgspec.Raw]:
         """A request's body with what it leaves open as its caller prefers it."""
-        new = {name: value for name, value in self.params.items() if not _says(body, name)}
+        also = {} if self.kind == "t2t" else SYNONYMS
+        new = {name: value for name, value in self.params.items() if not _says(body, name, also)}
         return {**body, **{name: msgspec.Raw(msgspec.json.encode(value)) for name, value in new.items()}}
 
 
@@ -94,13 +92,8 @@ class Choosing:
         return quote(self.prices.of(place.upstream, place.card.id, place.card), request, place.card)
 
     async def _preferred(self, owner: str, kind: Kind) -> Preference | None:
-        try:
-            return await self.preferences.of(owner, kind)
-        except DatabaseUnavailable as error:
-            if kind not in WITHOUT_DATABASE:
-                raise
-            log.warning("preference not known", kind=kind, code=error.code)
-            return None
+        known = self.preferences.at_hand if kind in WITHOUT_DATABASE else self.preferences.of
+        return await known(owner, kind)
 
     def _followed(
         self, preferred: Preference, kind: Kind, inputs: bool, fallback: bool, tags: frozenset[str]
@@ -116,6 +109,6 @@ class Choosing:
         return Choice(found.kind, found.candidates, preferred.params)
 
 
-def _says(body: Mapping[str, msgspec.Raw], name: str) -> bool:
+def _says(body: Mapping[str, msgspec.Raw], name: str, also: Mapping[str, str]) -> bool:
     """Whether a body has a value for a parameter, by whichever of its names; null is none."""
-    return any(bytes(body.get(one, _NULL)) != _NULL for one in (name, SYNONYMS.get(name, name)))
+    return any(bytes(body.get(one, _NULL)) != _NULL for one in (name, also.get(name, name)))

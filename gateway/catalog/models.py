@@ -10,12 +10,14 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Literal, get_args
 
 import msgspec
 import structlog
 
 from gateway.catalog.fitting import fit
+from gateway.catalog.shelves import Shelf, Shelves, Views
 from gateway.catalog.waits import Wait, at_once
 from gateway.config.models import Order
 from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, NoAccount
@@ -82,6 +84,9 @@ class Catalog:
 
     def __post_init__(self) -> None:
         self._live: dict[str, dict[str, ModelCard]] = {}
+        self._shelves = Shelves()
+        self._of_kind: Views[tuple[tuple[Source, ModelCard], ...]] = Views()
+        self._listed: Views[dict[str, ModelCard]] = Views()
         self._options: dict[tuple[str, Kind | None, bool, bool], tuple[Option, ...]] = {}
         self._stand_in = all(source.upstream.stand_in for source in self.sources)
         self._unlisted: set[str] = set()
@@ -108,6 +113,7 @@ class Catalog:
         self._live = {name: cards for name, cards in self._live.items() if name in same}
         self._unlisted |= {source.upstream.name for source in sources if source != before.get(source.upstream.name)}
         self._options.clear()
+        self._shelves.clear()
         if self._unlisted:
             self._news.set()
 
@@ -229,12 +235,14 @@ class Catalog:
         """Who serves those that name no model: made-up results are only for who asks for them by name."""
         return (source for source in self.sources if self._stand_in or not source.upstream.stand_in)
 
-    def others(self, kind: Kind) -> Iterator[tuple[Source, ModelCard]]:
+    def others(self, kind: Kind) -> tuple[tuple[Source, ModelCard], ...]:
         """Every model of a kind at every source that serves who does not name it, best first."""
-        for source in self._willing():
-            for card in self._cards(source).values():
-                if kind in card.kinds:
-                    yield source, card
+        willing = [(source, self._cards(source)) for source in self._willing()]
+        return self._of_kind.of(
+            kind,
+            [part for pair in willing for part in pair],
+            lambda: tuple((source, card) for source, cards in willing for card in cards.values() if kind in card.kinds),
+        )
 
     # --- names ---
 
@@ -273,8 +281,8 @@ class Catalog:
         )
 
     def _unable(self, model: str, kind: Kind, card: ModelCard) -> InvalidRequest:
-        able = list(dict.fromkeys(other.id for _, other in self.others(kind)))[:MOST_NAMED]
-        named = able or [other.id for other in self.cards() if kind in other.kinds][:MOST_NAMED]
+        able = list(islice(dict.fromkeys(other.id for _, other in self.others(kind)), MOST_NAMED))
+        named = able or [other.id for other in self._list().values() if kind in other.kinds][:MOST_NAMED]
         instead = f"; models that can: {', '.join(named)}" if named else ""
         does = ", ".join(sorted(card.kinds))
         error = InvalidRequest(
@@ -287,22 +295,29 @@ class Catalog:
 
     def cards(self) -> list[ModelCard]:
         """Every model once, best source first, with who serves it as `extra["upstreams"]`."""
+        return list(self._list().values())
+
+    def _list(self) -> Mapping[str, ModelCard]:
+        shelves = [(source, self._cards(source)) for source in self.sources]
+        parts = [self.aliases, *(part for pair in shelves for part in pair)]
+        return self._listed.of("all", parts, lambda: self._all(shelves))
+
+    def _all(self, shelves: Sequence[tuple[Source, Shelf]]) -> dict[str, ModelCard]:
         found: dict[str, ModelCard] = {}
-        for source in self.sources:
-            for card in self._cards(source).values():
+        for source, cards in shelves:
+            for card in cards.values():
                 before = found.get(card.id)
                 upstreams = [*(before.extra["upstreams"] if before else ()), source.upstream.name]
                 found[card.id] = replace(before or card, extra={**(before or card).extra, "upstreams": upstreams})
         for alias, model in self.aliases.items():
             if alias not in found and model in found:
                 found[alias] = replace(found[model], id=alias, extra={**found[model].extra, "alias_of": model})
-        return list(found.values())
+        return found
 
     def card(self, model: str) -> ModelCard:
         """One model. Raises ModelNotFound."""
-        for card in self.cards():
-            if card.id == model:
-                return card
+        if (card := self._list().get(model)) is not None:
+            return card
         if not model:
             raise self._unknown(model)
         try:
@@ -333,12 +348,8 @@ class Catalog:
         cards = (self._cards(source).get(model) for source in self.sources if source.upstream.name == upstream)
         return next(cards, None)
 
-    def _cards(self, source: Source) -> Mapping[str, ModelCard]:
-        if source.named:
-            return {card.id: card for card in source.named}
-        own = {card.id: card for card in source.upstream.cards()}
-        live = self._live.get(source.upstream.name)
-        return own if live is None else {**live, **{name: card for name, card in own.items() if name in live}}
+    def _cards(self, source: Source) -> Shelf:
+        return self._shelves.of(source.upstream, source.named, self._live.get(source.upstream.name))
 
     # --- the live lists ---
 

@@ -48,7 +48,10 @@ async def create_native(request: Request) -> Answered:
 async def _answer(request: Request, asked: native.Body, body: native.Body, dialect: Dialect) -> Answered:
     chat = openai_chat.parse(body)
     wanted = wishes(asked)
-    choice = await choose(request, chat.model, native.kind(asked), fallback=wanted.fallback)
+    kind = native.kind(asked)
+    if kind is not None and kind != "t2t":  # what the request brings makes another kind of it
+        kind = native.fitting(kind, len(native.inputs(openai_chat.messages(chat))))
+    choice = await choose(request, chat.model, kind, fallback=wanted.fallback)
     if choice.kind != "t2t":
         return await media_chat.answer(request, asked, chat, choice.kind, dialect, wanted)
     if choice.params:

@@ -19,10 +19,11 @@ from gateway.routes.house import Answer, House, hints_of, house_of, principal_of
 from gateway.routes.model_resource import INPUTS
 from gateway.types import Input, InputRule, Kind, MediaRequest, ModelCard
 from gateway.wire import body as wire_body
-from gateway.wire import native
+from gateway.wire import native, openai_chat
 from gateway.wire.wishes import NAMES as WISHES
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+MEDIA: Final = frozenset(native.CHAT_TYPES) - {"t2t"}
 MOST_BYTES: Final = 16 * 1024
 NO_PARAMETERS: Final = WISHES | {
     *("model", "message", "messages", "prompt", "input", "text", "chatType", "kind", "chatId", "parentId", "files"),
@@ -31,6 +32,18 @@ NO_PARAMETERS: Final = WISHES | {
     *("tool_choice", "functions", "store"),
 }
 """What a request says for itself alone."""
+OF_A_CHAT: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("temperature", "top_p", "presence_penalty", "frequency_penalty", "repetition_penalty"), float),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens", "top_k", "n", "seed", "top_logprobs"), int),
+    **dict.fromkeys(("logprobs", "parallel_tool_calls", "enable_thinking", "enable_search", "include_reasoning"), bool),
+    **dict.fromkeys(("reasoning_effort", "verbosity", "service_tier", "user"), str),
+    **dict.fromkeys(("response_format", "logit_bias", "audio", "prediction", "reasoning", "thinking"), dict[str, Any]),
+    "stop": str | list[str],
+    "modalities": list[str],
+    "thinking_budget": int,
+}
+"""Of which type a parameter of a chat is, for all providers that have it: OpenAI's reference of chat completions and
+what resellers and DashScope have beside it, 2026-11-22."""
 
 
 async def index(request: Request) -> Answer:
@@ -56,7 +69,7 @@ async def save(request: Request) -> Answer:
     model = wire_body.text(body, "model") or ""
     if not model or house.catalog.is_auto(model):
         raise InvalidRequest("'model' must name a model", param="model")
-    params = _params(body)
+    params = _params(body, kind)
     resolved = _resolved(house, model, kind)
     _check(request, resolved, params)
     owner = principal_of(request).id
@@ -92,12 +105,12 @@ def _kind(request: Request) -> Kind:
     return found
 
 
-def _params(body: native.Body) -> dict[str, Any]:
-    """Parameters by their first names. Raises InvalidRequest."""
+def _params(body: native.Body, kind: Kind) -> dict[str, Any]:
+    """Parameters, of media by their first names. Raises InvalidRequest."""
     both = {"parameters", "params"} <= body.keys()
     name = "params" if "params" in body else "parameters"
     given = wire_body.read(body, name, dict[str, Any]) or {}
-    first = {other: one for one, other in SYNONYMS.items()}
+    first = {other: one for one, other in SYNONYMS.items()} if kind in MEDIA else {}
     found = {first.get(one, one): value for one, value in given.items() if value is not None}
     if both or len(bytes(body.get(name, b""))) > MOST_BYTES:
         raise InvalidRequest(f"'parameters' may be given once, with at most {MOST_BYTES} bytes", param="parameters")
@@ -120,10 +133,12 @@ def _resolved(house: House, model: str, kind: Kind) -> Resolved:
 
 def _check(request: Request, resolved: Resolved, params: Mapping[str, Any]) -> None:
     """Whether one of a model's places takes such values. Raises what the first one does not take."""
+    if resolved.kind == "t2t":
+        _check_chat(params)
     refusal: InvalidRequest | None = None
     for place in resolved.candidates:
         try:
-            if resolved.kind in native.CHAT_TYPES and resolved.kind != "t2t":
+            if resolved.kind in MEDIA:
                 what = _trial(request, resolved.kind, place.card, params)
                 house_of(request).catalog.fit(what, place, "reject")
             else:
@@ -139,8 +154,19 @@ def _trial(request: Request, kind: Kind, card: ModelCard, params: Mapping[str, A
     """A request that has these values, and the fewest files that such a one can have."""
     rule = card.inputs.get(kind) or INPUTS.get(kind) or InputRule()
     files = tuple(Input("https://example.com/image") for _ in range(rule.least))
-    body = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in params.items()}
+    body = {name: _raw(value) for name, value in params.items()}
     return native.media_request(body, kind, card.id, "something", files, hints_of(request))
+
+
+def _check_chat(params: Mapping[str, Any]) -> None:
+    """Whether a chat can be made with these. Raises InvalidRequest: saved, they would make one of every chat."""
+    body = {name: _raw(value) for name, value in params.items()}
+    made = native.chat_body({**body, "message": _raw("something")})
+    if lost := sorted(body.keys() - made.keys()):
+        raise InvalidRequest(f"{lost[0]!r} is nothing that a chat of text takes", param=lost[0])
+    openai_chat.parse(made)
+    for name, wanted_type in OF_A_CHAT.items():
+        wire_body.read_any(made, name, wanted_type)
 
 
 def _check_each(kind: Kind, card: ModelCard, params: Mapping[str, Any]) -> None:
@@ -153,6 +179,10 @@ def _check_each(kind: Kind, card: ModelCard, params: Mapping[str, Any]) -> None:
 
 def _none(kind: Kind) -> NotFound:
     return NotFound(f"no preference is saved for {kind}", param="kind")
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
 
 
 def _answer(body: dict[str, Any]) -> Answer:

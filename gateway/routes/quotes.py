@@ -14,22 +14,23 @@ from gateway.catalog.fitting import parameters
 from gateway.catalog.quotes import Quote
 from gateway.errors import InvalidRequest, NoAccount
 from gateway.routes.choosing import choose
+from gateway.routes.continuing import continued
 from gateway.routes.house import Answer, hints_of, house_of, principal_of, read_body
 from gateway.routes.model_resource import price_json
+from gateway.tasks.asked import asked
 from gateway.types import (
     Adjustment,
     AnyRequest,
     Candidate,
     ChatRequest,
     EmbeddingRequest,
-    Input,
     Kind,
     MediaRequest,
     TranscriptionRequest,
     Wishes,
 )
 from gateway.wire import body as wire_body
-from gateway.wire import native, openai_chat
+from gateway.wire import native
 from gateway.wire import task as wire_task
 from gateway.wire.wishes import adjustments_json, wishes
 
@@ -68,20 +69,20 @@ async def quote(request: Request) -> Answer:
     house = house_of(request)
     body = wire_task.flat(wire_body.decode(await read_body(request)))
     wanted = wishes(body)
-    asked = await _asked(request, body, wanted)
-    place = _place(request, asked, wanted)
+    found = await _asked(request, body, wanted)
+    place = _place(request, found, wanted)
     first = place.candidate
     card = house.catalog.known(first.upstream, first.card.id) or first.card
-    found = quotes.quote(house.relay.prices.of(first.upstream, card.id, card), place.request, card)
+    price = quotes.quote(house.relay.prices.of(first.upstream, card.id, card), place.request, card)
     return Answer(
         msgspec.json.encode(
             {
                 "model": card.id,
                 "upstream": first.upstream,
-                "kind": asked.kind,
+                "kind": found.kind,
                 "parameters": _parameters(place.request),
                 "adjustments": adjustments_json(place.adjustments),
-                "price": _price(found),
+                "price": _price(price),
                 "estimate_seconds": card.estimate,
                 "available": place.wait == 0,
                 "available_in_seconds": place.wait,
@@ -91,32 +92,25 @@ async def quote(request: Request) -> Answer:
 
 
 async def _asked(request: Request, body: native.Body, wanted: Wishes) -> Asked:
-    house = house_of(request)
+    """What the body asks for: read as for a task, so that it comes out as the generation will."""
+    house, principal = house_of(request), principal_of(request)
+    if (of_texts := await _asked_of_texts(request, body, wanted)) is not None:
+        return of_texts
+    body = await continued(request, body, in_chat=False)
+    found = await asked(body, house.choosing, principal, hints_of(request))
+    return Asked(found.kind, await house.inputs.resolved(found.request, principal.id), found.candidates)
+
+
+async def _asked_of_texts(request: Request, body: native.Body, wanted: Wishes) -> Asked | None:
+    """What is no generation, by what its model does: vectors, alone made of several texts, and transcripts."""
     model, several = wire_body.text(body, "model") or "", bytes(body.get("input", b"")).startswith(b"[")
-    choice = await choose(request, model, "embedding" if several else native.kind(body), fallback=wanted.fallback)
-    if choice.kind in ("embedding", "transcription"):
-        return Asked(choice.kind, _of_texts(choice.kind, model, body), choice.candidates)
-    named, implied = wire_task.images(body)
-    chat = openai_chat.parse(native.chat_body(wire_task.with_message(body)))
-    turns = openai_chat.messages(chat)
-    found = named or native.inputs(turns)
-    kind = choice.kind if choice.kind == "t2t" and not implied else native.fitting(implied or choice.kind, len(found))
-    if kind != choice.kind:
-        choice = await choose(request, model, kind, inputs=bool(found), fallback=wanted.fallback)
-    what: AnyRequest
-    if kind == "t2t":
-        what = msgspec.structs.replace(chat, body=choice.filled(chat.body))
-    else:
-        what = _media(request, choice.filled(body), kind, model or choice.candidates[0].card.id, turns, found)
-        what = await house.inputs.resolved(what, principal_of(request).id)
-    return Asked(kind, what, house.choosing.in_order(choice.candidates, what, wanted))
-
-
-def _media(
-    request: Request, body: native.Body, kind: Kind, model: str, turns: list[dict[str, Any]], found: tuple[Input, ...]
-) -> MediaRequest:
-    prompt = openai_chat.text(turns[-1].get("content"))
-    return native.media_request(body, kind, model, prompt, found, hints_of(request))
+    if not several and (native.kind(body) is not None or house_of(request).catalog.is_auto(model)):
+        return None
+    choice = await choose(request, model, "embedding" if several else None, fallback=wanted.fallback)
+    if choice.kind not in ("embedding", "transcription"):
+        return None
+    what = _of_texts(choice.kind, model, body)
+    return Asked(choice.kind, what, house_of(request).choosing.in_order(choice.candidates, what, wanted))
 
 
 def _of_texts(kind: Kind, model: str, body: native.Body) -> EmbeddingRequest | TranscriptionRequest:
@@ -128,26 +122,26 @@ def _of_texts(kind: Kind, model: str, body: native.Body) -> EmbeddingRequest | T
     return EmbeddingRequest(model, (found,) if isinstance(found, str) else tuple(found))
 
 
-def _place(request: Request, asked: Asked, wanted: Wishes) -> Place:
+def _place(request: Request, found: Asked, wanted: Wishes) -> Place:
     """Where it would be made: the first place that takes it and can serve now, else the one that can soonest."""
     house, tags = house_of(request), principal_of(request).account_tags
     places: list[Place] = []
     refusal: InvalidRequest | NoAccount | None = None
-    for candidate in asked.candidates:
+    for candidate in found.candidates:
         try:
-            fitted = house.relay.fitted(asked.request, candidate, wanted)
+            fitted = house.relay.fitted(found.request, candidate, wanted)
         except (InvalidRequest, NoAccount) as error:
             refusal = refusal or error
             continue
-        wait = house.catalog.waits([candidate], asked.kind, tags)
+        wait = house.catalog.waits([candidate], found.kind, tags)
         place = Place(candidate, fitted.request, fitted.adjustments, wait) if fitted else None
-        places.append(place or Place(candidate, asked.request, (), wait))
+        places.append(place or Place(candidate, found.request, (), wait))
         if wait == 0:
             break
     if not places:
         assert refusal is not None, "a resolved request has candidates"
         if house.relay.suggest is not None:
-            house.relay.suggest(refusal, asked.request, asked.kind, asked.candidates, tags)
+            house.relay.suggest(refusal, found.request, found.kind, found.candidates, tags)
         raise refusal
     return min(places, key=lambda place: float("inf") if place.wait is None else place.wait)
 

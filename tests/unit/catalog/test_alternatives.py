@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.catalog.alternatives import SOON_SECONDS, Alternatives
+from gateway.catalog.alternatives import MOST_FITTED, SOON_SECONDS, Alternatives
 from gateway.catalog.models import Catalog
 from gateway.catalog.prices import PriceBook
 from gateway.errors import (
@@ -105,6 +105,35 @@ def test_only_models_count_that_an_account_can_serve_soon() -> None:
         ("also", "It does t2i and can serve in 20 s."), ("third", "It does t2i and can serve now."),
     ]  # fmt: skip
     assert names(suggested(UpstreamFailed(), HIGH, up=None)) == []
+
+
+def test_a_refused_request_is_fitted_to_few_of_many_and_no_account_is_looked_for_in_vain() -> None:
+    class Counts(Shelf):
+        fitted = 0
+
+        def effective(self, request: MediaRequest, card: ModelCard) -> MediaRequest:
+            self.fitted += 1
+            return msgspec.structs.replace(request, size=Size("1:1", 64, 64))
+
+    shelf = Counts("up", card("tried", "t2i"), *(card(f"m{number}", "t2i") for number in range(500)))
+    found = catalog(shelf, wait=Accounts())
+    assert names(suggested(UpstreamFailed(), ImageRequest("tried", "x", size=Size("1:1", 9, 9)), found=found)) == []
+    assert shelf.fitted == MOST_FITTED
+    resting = Accounts(up=SOON_SECONDS + 1)
+    found = catalog(shelf, wait=resting)
+    assert names(suggested(UpstreamFailed(), HIGH, found=found)) == []
+    assert (resting.asked, shelf.fitted) == (1, MOST_FITTED), "where nobody is for any model, none is asked about"
+
+
+def test_many_models_that_rest_hide_no_other_upstream() -> None:
+    many = Shelf("many", card("tried", "t2i"), *(card(f"m{number}", "t2i") for number in range(500)))
+    found = catalog(many, Shelf("other", card("free", "t2i")), wait=Accounts(many=None))
+    assert names(suggested(UpstreamFailed(), HIGH, found=found)) == ["free"]
+    there = Accounts(**{f"many/m{number}": None for number in range(500)})
+    assert names(
+        suggested(UpstreamFailed(), HIGH, found=catalog(many, Shelf("other", card("free", "t2i")), wait=there))
+    ) == ["free"]
+    assert there.asked < 10
 
 
 def test_a_model_that_would_change_the_request_is_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.catalog.choosing import Choice, Choosing
 from gateway.catalog.models import Catalog
-from gateway.catalog.preferences import FRESH_SECONDS, Preference, Preferences
+from gateway.catalog.preferences import AWAY_SECONDS, FRESH_SECONDS, Preference, Preferences
 from gateway.catalog.prices import PriceBook
 from gateway.db.engine import Database
 from gateway.errors import DatabaseUnavailable
@@ -139,6 +140,8 @@ def test_a_preference_fills_what_a_body_leaves_open() -> None:
     assert {name: msgspec.json.decode(raw) for name, raw in filled.items()} == {
         "aspect_ratio": "16:9", "duration": 5, "n": 1, "seed": 3,
     }  # fmt: skip
+    text = Choice("t2t", (), {"format": "plain"}).filled(body(response_format={"type": "text"}))
+    assert text.keys() == {"format", "response_format"}, "in a chat these are two"
 
 
 async def test_preferences_are_kept_changed_and_forgotten(database: Database) -> None:
@@ -190,6 +193,68 @@ async def test_text_is_served_while_the_database_is_away_and_media_wait_for_it(t
     assert at((await chooses.choose("a", "t2i", ME)).candidates) == ["one/a", "two/a"]
     with pytest.raises(DatabaseUnavailable):
         await chooses.choose("auto", "t2i", ME)
+
+
+async def test_text_waits_but_once_for_a_database_that_hangs(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, looks, answers = [100.0], [0], asyncio.Event()
+    look = database.look
+
+    @asynccontextmanager
+    async def hanging() -> AsyncGenerator[AsyncConnection]:
+        looks[0] += 1
+        await answers.wait()
+        async with look() as connection:
+            yield connection
+
+    mine = Preferences(database, clock=lambda: now[0], patience=0.01)
+    chooses = Choosing(studio(priorities={"t2t": ["text"]}), mine, PriceBook())
+    await mine.put("me", "t2t", "text", {"seed": 4})
+    assert (await mine.of("me", "t2t") or pytest.fail("not kept")).params == {"seed": 4}
+    monkeypatch.setattr(database, "look", hanging)
+    now[0] += FRESH_SECONDS
+    assert (await chooses.choose("auto", "t2t", ME)).params == {"seed": 4}, "as it was known last"
+    assert looks == [1]
+    for _ in range(3):
+        assert (await chooses.choose("auto", "t2t", OTHER)).params == {}
+    assert looks == [1], "it did not answer a moment ago"
+    now[0] += AWAY_SECONDS
+    for who in (ME, OTHER, OTHER):
+        await chooses.choose("auto", "t2t", who)
+    assert looks == [1], "what is under way is waited for, and then nobody is for a while"
+    now[0] += AWAY_SECONDS
+    media = asyncio.create_task(chooses.choose("auto", "t2i", OTHER))
+    while looks != [2]:
+        await asyncio.sleep(0)
+    assert not media.done()
+    answers.set()
+    assert (await media).params == {}
+    assert (await chooses.choose("auto", "t2t", ME)).params == {"seed": 4}
+
+
+async def test_who_asks_after_a_change_sees_it_though_a_look_from_before_is_under_way(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, look, read, goes_on = Preferences(database), database.look, asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def slow() -> AsyncGenerator[AsyncConnection]:
+        async with look() as connection:
+            yield connection
+        read.set()
+        await goes_on.wait()
+
+    monkeypatch.setattr(database, "look", slow)
+    early = asyncio.create_task(mine.of("me", "t2t"))
+    await read.wait()
+    monkeypatch.undo()
+    await mine.put("me", "t2t", "m", {})
+    async with asyncio.timeout(30):
+        assert (await mine.of("me", "t2t") or pytest.fail("not seen")).model == "m"
+    goes_on.set()
+    assert await early is None
+    assert (await mine.of("me", "t2t") or pytest.fail("forgotten")).model == "m"
 
 
 # --- in which order ---

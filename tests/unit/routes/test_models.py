@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,11 +30,13 @@ FILM = {
     "inputs": {"i2v": {"least": 1, "most": 1, "formats": ["png"]}},
     "prices": {"currency": "USD", "second": 0.25},
 }
+MOVES = {"id": "moves", "kinds": ["i2v"], "prices": {"currency": "USD", "request": 0.75}}
 OWN = [f"sandbox-{what}" for what in ("chat", "image", "music", "speech", "embedding", "transcription")]
 PRICES = {
     "sandbox-image": [{"currency": "USD", "image": 0.1, "request": 0.01}],
     "sandbox-music": {"currency": "credits", "second": 0.5},
     "sandbox-speech": {"currency": "USD", "characters": 15},
+    "sandbox-chat": {"currency": "USD", "input_tokens": 1_000_000, "output_tokens": 1_000_000},
 }
 
 
@@ -45,7 +48,12 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def app(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
     home = tmp_path_factory.mktemp("models")
-    lab = {"name": "lab", **QUICK, "models": [FILM, *OWN], "accounts": [{"name": "a", "not_models": ["sandbox-music"]}]}
+    lab = {
+        "name": "lab",
+        **QUICK,
+        "models": [FILM, MOVES, *OWN],
+        "accounts": [{"name": "a", "not_models": ["sandbox-music"]}],
+    }
     other = {"name": "other", **QUICK, "accounts": [{"name": "b", "tags": ["eu"]}], "models": ["sandbox-music"]}
     named = {"prices": PRICES, "aliases": {"movie": "film"}}
     (home / "config.yaml").write_text(
@@ -124,6 +132,8 @@ IMAGE = {"model": "sandbox-image", "prompt": "a hill", "kind": "t2i", "size": "6
         ({"model": "film", "prompt": "waves", "kind": "t2v", "size": "64x64"}, 0.25),
         ({"model": "movie", "prompt": "waves", "kind": "t2v", "size": "64x64", "seconds": "2"}, 0.5),
         ({"model": "film", "input": {"prompt": "waves", "size": "64x64", "first_frame": DATA}}, 0.25),
+        ({"model": "moves", "prompt": "waves", "kind": "t2v", "images": [DATA], "size": "64x64"}, 0.75),
+        ({"model": "moves", "prompt": "waves", "first_frame": DATA, "size": "64x64"}, 0.75),
         ({"model": "sandbox-music", "prompt": "rain", "kind": "t2m", "seconds": 2}, 1.0),
         ({"model": "sandbox-speech", "text": "hello", "kind": "tts"}, 0.000075),
     ],
@@ -144,6 +154,9 @@ async def test_what_is_made_costs_what_was_quoted(app: Front, body: Any, amount:
         ({"model": "film", "kind": "t2v", "seconds": 7}, 400, "unsupported_value", "seconds"),
         ({"model": "film", "kind": "t2v", "style": "noir"}, 400, "unsupported_parameter", "style"),
         ({"model": "film", "kind": "t2v", "max_cost": 0.2}, 400, "price_exceeds_max", "max_cost"),
+        ({"model": "moves", "kind": "t2v"}, 400, "model_cannot", "model"),
+        ({"model": "sandbox-chat", "max_tokens": 9, "max_cost": 9.5}, 400, "price_exceeds_max", "max_cost"),
+        ({"model": "sandbox-image", "continue_from": "odd"}, 400, "invalid_value", "continue_from"),
         ({"model": "film", "kind": "t2v", "on_unsupported": "maybe"}, 400, "invalid_value", "on_unsupported"),
         ({"model": "film", "kind": "t2i"}, 400, "model_cannot", "model"),
         ({"model": "no-such", "kind": "t2i"}, 404, "model_not_found", "model"),
@@ -158,6 +171,31 @@ async def test_what_would_refuse_the_generation_refuses_the_quote(
     assert (told.status, told.json()["code"], told.json()["param"]) == (status, code, param)
     made = await asked(app, "POST", "/api/tasks", body)
     assert (made.status, made.json()["code"], made.json()["param"]) == (status, code, param)
+
+
+async def test_a_quote_of_going_on_is_of_what_goes_in_then(app: Front) -> None:
+    first = (await asked(app, "POST", "/api/tasks", IMAGE, prefer="wait=30")).json()
+    image = first["output"]["files"][0]["id"]
+    on = {"model": "sandbox-image", "prompt": "by night", "continue_from": image}
+    told = (await quoted(app, **on)).json()
+    assert (told["kind"], told["price"]["amount"], told["price"]["exact"]) == ("i2i", 0.11, True)
+    made = (await asked(app, "POST", "/api/tasks", on, prefer="wait=30")).json()
+    assert (made["kind"], made["cost"]["amount"]) == ("i2i", 0.11)
+
+
+async def test_a_text_within_its_most_is_quoted(app: Front) -> None:
+    told = (await quoted(app, model="sandbox-chat", prompt="waves", max_tokens=9, max_cost=1000)).json()
+    assert (told["kind"], told["available"], told["price"]["exact"]) == ("t2t", True, False)
+    assert told["parameters"] == {"max_tokens": 9}
+
+
+async def test_images_alone_say_what_is_made_where_nothing_makes_text(tmp_path: Path) -> None:
+    lab = {"name": "lab", **QUICK, "models": [MOVES]}
+    (tmp_path / "config.yaml").write_text(json.dumps({"upstreams": [lab], "access": {"keys": KEYS}}))
+    made = create_app(load({"GATEWAY_DATA_DIR": str(tmp_path / "var")}, tmp_path), {})
+    async with made.app.lifespan_context(made.app):  # type: ignore[attr-defined]
+        told = await quoted(made, prompt="waves", first_frame=DATA)
+        assert (told.status, told.json()["kind"], told.json()["model"]) == (200, "i2v", "moves")
 
 
 async def test_a_quote_for_whom_no_account_may_serve_says_so(app: Front) -> None:

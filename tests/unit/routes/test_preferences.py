@@ -39,6 +39,20 @@ def test_each_caller_has_its_own(rig: Rig, me: Caller) -> None:
     assert me.told("GET", AT) == {"object": "list", "data": []}
 
 
+def test_a_chat_takes_what_is_preferred_for_it_under_its_own_name(me: Caller) -> None:
+    given = {"response_format": {"type": "json_object"}, "temperature": 0.5, "max_tokens": 5, "stop": ["."], "own": 1}
+    saved = me.told("PUT", f"{AT}/t2t", {"model": "sandbox-chat", "parameters": given})
+    try:
+        assert saved["parameters"] == given
+        words = [{"role": "user", "content": "hi"}]
+        made = me.told("POST", "/v1/chat/completions", {"messages": words})
+        assert (made["model"], made["usage"]["completion_tokens"]) == ("sandbox-chat", 5)
+        quote = me.told("POST", "/api/quote", {"messages": words, "response_format": {"type": "text"}})
+        assert quote["parameters"] == {**given, "response_format": {"type": "text"}}
+    finally:
+        me.told("DELETE", f"{AT}/t2t")
+
+
 def test_a_reader_may_not_save(rig: Rig) -> None:
     assert rig.viewer.ask("PUT", f"{AT}/t2i", {"model": "sandbox-image"}).status_code == 403
     assert rig.viewer.told("GET", AT)["data"] == []
@@ -59,6 +73,11 @@ def test_a_reader_may_not_save(rig: Rig) -> None:
         ("t2i", {"model": "sandbox-image", "parameters": {"style": "a\0"}}, "parameters"),
         ("t2i", {"model": "sandbox-image", "parameters": {"style": "a" * 20_000}}, "parameters"),
         ("t2i", {"model": "sandbox-image", "colour": "red"}, "colour"),
+        ("t2t", {"model": "sandbox-chat", "parameters": {"size": "1:1"}}, "size"),
+        ("t2t", {"model": "sandbox-chat", "parameters": {"temperature": "hot"}}, "temperature"),
+        ("t2t", {"model": "sandbox-chat", "parameters": {"max_tokens": "many"}}, "max_tokens"),
+        ("t2t", {"model": "sandbox-chat", "parameters": {"response_format": "json"}}, "response_format"),
+        ("t2t", {"model": "sandbox-chat", "parameters": {"stop": [1]}}, "stop[0]"),
     ],
 )
 def test_what_cannot_be_preferred_is_refused_and_nothing_is_saved(me: Caller, kind: str, body: Any, param: str) -> None:
