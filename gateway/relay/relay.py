@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -155,6 +155,28 @@ class Relay:
             return None
         return self.fit(request, candidate, wishes.on_unsupported)
 
+    def fitting(
+        self, request: AnyRequest, places: Sequence[Candidate], wishes: Wishes, whole: AnyRequest | None = None
+    ) -> Iterator[tuple[Candidate, Fitted | None, GatewayError | None]]:
+        """Each place with the request as it takes it, or with what it has against it.
+
+        Another model is no answer to a value that the one asked for does not take: its caller hears of that instead.
+        """
+        taken = refused = False
+        for place in places:
+            if refused and not taken and place.card.id != places[0].card.id:
+                return
+            try:
+                fitted = self.fitted(request, place, wishes, whole)
+            except InvalidRequest as error:
+                refused = True
+                yield place, None, error
+            except NoAccount as error:
+                yield place, None, error
+            else:
+                taken = True
+                yield place, fitted, None
+
     def _check_cost(self, request: AnyRequest, candidate: Candidate, wishes: Wishes, most: float) -> None:
         if self.fit is not None and isinstance(request, MediaRequest):
             request = self.fit(request, candidate, wishes.on_unsupported).request
@@ -168,11 +190,10 @@ class Relay:
         """Try candidates and their accounts until one attempt succeeds; its lease is still held."""
         work.request = await self.inputs.resolved(work.request, work.principal.id)
         tried = Tried()
-        for candidate in work.candidates:
-            try:
-                work.fitted = self.fitted(work.request, candidate, work.wishes, work.whole)
-            except (InvalidRequest, NoAccount) as error:
-                tried.refused(error)
+        for candidate, fitted, refusal in self.fitting(work.request, work.candidates, work.wishes, work.whole):
+            work.fitted = fitted
+            if refusal is not None:
+                tried.refused(refusal)
                 continue
             while (lease := await self._leased(work, candidate, tried)) is not None:
                 begun = time.monotonic()

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from gateway.catalog import quotes
 from gateway.catalog.fitting import parameters
 from gateway.catalog.quotes import Quote
-from gateway.errors import InvalidRequest, NoAccount
+from gateway.errors import GatewayError
 from gateway.routes.choosing import choose
 from gateway.routes.continuing import continued
 from gateway.routes.house import Answer, hints_of, house_of, principal_of, read_body
@@ -126,12 +126,10 @@ def _place(request: Request, found: Asked, wanted: Wishes) -> Place:
     """Where it would be made: the first place that takes it and can serve now, else the one that can soonest."""
     house, tags = house_of(request), principal_of(request).account_tags
     places: list[Place] = []
-    refusal: InvalidRequest | NoAccount | None = None
-    for candidate in found.candidates:
-        try:
-            fitted = house.relay.fitted(found.request, candidate, wanted)
-        except (InvalidRequest, NoAccount) as error:
-            refusal = refusal or error
+    refusal: GatewayError | None = None
+    for candidate, fitted, refused in house.relay.fitting(found.request, found.candidates, wanted):
+        if refused is not None:
+            refusal = refusal or refused
             continue
         wait = house.catalog.waits([candidate], found.kind, tags)
         place = Place(candidate, fitted.request, fitted.adjustments, wait) if fitted else None

@@ -20,8 +20,6 @@ from gateway.errors import (
     AccountError,
     Conflict,
     GatewayError,
-    InvalidRequest,
-    NoAccount,
     RequestError,
     SubmitOutcomeUnknown,
     UpstreamError,
@@ -165,11 +163,10 @@ class Tasks:
         """The request as the first candidate takes it that takes it at all. Raises what the first one has against it,
         and who could do it: before anything is written."""
         first: GatewayError | None = None
-        for candidate in candidates:
-            try:
-                return self.relay.fitted(request, candidate, wishes)
-            except (InvalidRequest, NoAccount) as error:
-                first = first or error
+        for _, fitted, refusal in self.relay.fitting(request, candidates, wishes):
+            if refusal is None:
+                return fitted
+            first = first or refusal
         assert first is not None, "a resolved request has candidates"
         if self.relay.suggest is not None:
             self.relay.suggest(first, request, kind or _kind_of(request), candidates, tags)
