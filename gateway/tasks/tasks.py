@@ -101,6 +101,8 @@ class Tasks:
         """
         tags = principal.account_tags
         fitted = self._fitted(request, kind, candidates, wishes, tags)
+        if fitted is not None and not isinstance(request, ChatRequest):  # with what its upstream has promised, if any
+            request = msgspec.structs.replace(request, hints=fitted.request.hints)
         request = await self._ready(request, principal.id)
         now = self.store.now()
         first = candidates[0]

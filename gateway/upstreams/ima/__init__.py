@@ -115,14 +115,18 @@ class Ima(Upstream):
         await self._site.products("tts", account)
 
     def effective(self, request: MediaRequest, card: ModelCard) -> MediaRequest:
-        """As long as the tree is not known nothing is: then it is all decided when it is sent."""
+        """As long as the tree is not known nothing is: then it is all decided when it is sent. What was told of it
+        before, as when its task was taken on, is held to."""
         _check_count(request)
-        leaf = self.tree.leaf(card.id, request.kind)
+        told = promise(request)
+        leaf = self.tree.leaf(told.pinned if told else card.id, request.kind)
         if leaf is None:
             return request
         given = asked(request)
         plan = planned(leaf, given)
-        return with_values(request, plan.values, Promise(tuple(given), plan.rule.points, leaf.pinned))
+        if told is not None:
+            _check_price(told.points, plan)
+        return with_values(request, plan.values, Promise(tuple(given), plan.rule.points, leaf.pinned, request.model))
 
     # --- images, music, speech ---
 

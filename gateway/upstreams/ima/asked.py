@@ -27,11 +27,15 @@ class Promise(msgspec.Struct, frozen=True):
     """Of one output."""
     pinned: str
     """The version that was meant."""
+    model: str = ""
+    """By the name that was asked for."""
 
 
 def promise(request: MediaRequest) -> Promise | None:
+    """What was told before of this request at this model."""
     raw = request.hints.get(PROMISE)
-    return None if raw is None else msgspec.json.decode(raw, type=Promise)
+    found = None if raw is None else msgspec.json.decode(raw, type=Promise)
+    return found if found is not None and found.model == request.model else None
 
 
 def asked(request: MediaRequest) -> dict[str, Any]:

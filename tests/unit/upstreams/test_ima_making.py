@@ -359,3 +359,17 @@ async def test_more_than_the_vendor_makes_at_once_is_refused(request_: Any, most
             house.fit(request_)
         assert told.value.param == "n"
         assert house.site.creates == []
+
+
+async def test_what_was_promised_holds_though_the_list_was_asked_for_anew_since() -> None:
+    async with living() as house:
+        promised = house.fit(film()).request.hints
+        taken_on = film(hints=promised)
+        assert house.fit(taken_on).request.hints == promised
+        house.site.reprice("text_to_video", "wan2.6-t2v", 5)
+        await house.upstream.models(house.account)
+        with pytest.raises(errors.PriceChanged, match="points now instead of"):
+            house.fit(taken_on)
+        assert house.site.creates == []
+        other = house.fit(film("kling-video-o1", hints=promised)).request.hints
+        assert other != promised, "nothing was promised of another model"
