@@ -70,8 +70,16 @@ class Gateway:
             stop(f"{self.url} is no gateway: it answered with status {reply.status} and no JSON", FAILED)
         if reply.status >= 400:
             hint = "; give one of the role admin as --key or GATEWAY_KEY" if reply.status == 401 else ""
-            stop(f"{answer.get('error', f'status {reply.status}')}{hint}", FAILED)
+            stop(f"{_said(answer, reply.status)}{hint}", FAILED)
         return answer
+
+
+def _said(answer: Mapping[str, Any], status: int) -> str:
+    """The gateway's sentence, without advice that only helps who calls the API."""
+    said, advice = str(answer.get("error", f"status {status}")), answer.get("advice")
+    if isinstance(advice, str) and "/api/" in advice:
+        return said.removesuffix(advice).rstrip(" .")
+    return said
 
 
 def gateway_at(url: str | None, key: str | None) -> Gateway:
