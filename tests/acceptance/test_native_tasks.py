@@ -90,7 +90,7 @@ def test_task_tells_everything_but_secrets(http: httpx.Client) -> None:
     task_done(http, task_id)
     task = http.get(f"/api/tasks/{task_id}").json()
     assert (task["id"], task["object"], task["kind"], task["upstream"]) == (task_id, "task", "t2v", "sandbox")
-    assert task["input"] == {"prompt": "waves", "size": "128x72", "seconds": 1.0, "seed": 7, "images": 0}
+    assert task["input"] == {"prompt": "waves", "size": "128x72", "seconds": 1.0, "seed": 7, "n": 1, "images": 0}
     [file] = task["output"]["files"]
     assert (file["mime"], file["width"], file["height"]) == ("video/mp4", 128, 72)
     assert file["seconds"] == pytest.approx(1, abs=0.2)
