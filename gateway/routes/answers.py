@@ -82,8 +82,8 @@ def adjusted(adjustments: Sequence[dict[str, Any]]) -> HeaderList:
         return []
     told = json.dumps(list(adjustments))
     if len(told) > MOST_TOLD:
-        told = json.dumps([{**one, "reason": ""} for one in adjustments])
-    return [(b"x-gateway-adjustments", told[:MOST_TOLD].encode())]
+        told = json.dumps([{"parameter": one["parameter"][:64]} for one in adjustments[:32]])
+    return [(b"x-gateway-adjustments", told.encode())]
 
 
 def stream(
