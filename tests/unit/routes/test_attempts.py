@@ -248,7 +248,7 @@ def rest(client: TestClient) -> None:
     def blame() -> None:
         pool = cast(Front, client.app).house.relay.pools["lab"]
         for account in pool.accounts:
-            pool.blame(account.id, RateLimited(retry_after=0.6), model="sandbox-video", kind="t2v")
+            pool.blame(account.id, RateLimited(retry_after=3), model="sandbox-video", kind="t2v")
 
     assert client.portal is not None
     client.portal.call(blame)
